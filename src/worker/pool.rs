@@ -1,0 +1,769 @@
+//! The threads, and the rules by which they choose what to run next.
+
+use crate::job::{Job, JobError, Lane, State, Task, Ticket, panic_message};
+use crate::sleep::Sleep;
+use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
+use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// How long a worker stays with one job while others wait. A unit is never interrupted, so this is a lower bound.
+pub const QUANTUM: Duration = Duration::from_millis(2);
+
+/// A worker looks at the background lane first in one of this many turns.
+pub const AGEING_TURNS: u64 = 8;
+
+/// The core time after which an interactive job goes on in the background lane.
+pub const INTERACTIVE_BUDGET: Duration = Duration::from_millis(50);
+
+/// How many jobs a pool holds at a time; beyond it [`Pool::submit`] refuses with [`SubmitError::QueueFull`].
+pub const JOBS_MAX: usize = 4_096;
+
+/// The stack of a worker: room for the recursion of regex and syntax-tree code, as a main thread has.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// Why a pool did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The system refused a thread.
+    #[error("a worker thread could not be started; raise the process or thread limit of this system")]
+    Thread {
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl StartError {
+    /// Returns the stable code of this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StartError::Thread { .. } => "WORKER_START_FAILED",
+        }
+    }
+}
+
+/// Why a job was not accepted. Its completion is not called.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// [`JOBS_MAX`] jobs are in the pool.
+    #[error("{jobs_max} jobs are already waiting; wait until some have ended, then try again")]
+    QueueFull {
+        /// The bound, [`JOBS_MAX`].
+        jobs_max: usize,
+    },
+    /// The pool was shut down.
+    #[error("the worker pool was shut down; start it again in a new process")]
+    ShutDown,
+}
+
+impl SubmitError {
+    /// Returns the stable code of this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            SubmitError::QueueFull { .. } => "WORKER_QUEUE_FULL",
+            SubmitError::ShutDown => "WORKER_SHUT_DOWN",
+        }
+    }
+}
+
+/// What a pool has done since it started. Read while it works, the numbers need not be of one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Units a worker took from its own deque.
+    pub local: u64,
+    /// Units a worker took from its job's shared queue: those submitted, and those put back at the end of a turn.
+    pub shared: u64,
+    /// Units a worker stole from another worker's deque.
+    pub steals: u64,
+    /// Panics caught in units and completions.
+    pub panics: u64,
+    /// Jobs that have not ended.
+    pub jobs_live: usize,
+}
+
+/// A set of worker threads. Dropping it shuts it down.
+pub struct Pool {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Pool {
+    /// Starts a pool of `workers_count` threads, at least one.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Thread`] when the system refuses a thread; those already started have ended then.
+    pub fn new(workers_count: usize) -> Result<Pool, StartError> {
+        let deques: Vec<Deque<Task>> = (0..workers_count.max(1)).map(|_| Deque::new_lifo()).collect();
+        let shared = Arc::new(Shared {
+            interactive: Injector::new(),
+            background: Injector::new(),
+            stealers: deques.iter().map(Deque::stealer).collect(),
+            sleep: Sleep::default(),
+            intake: Mutex::new(Intake { closed: false, jobs_live: 0 }),
+            closed: AtomicBool::new(false),
+            local: AtomicU64::new(0),
+            shared: AtomicU64::new(0),
+            steals: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+        });
+        let pool = Pool { shared, threads: Mutex::new(Vec::new()) };
+        for (index, deque) in deques.into_iter().enumerate() {
+            let shared = Arc::clone(&pool.shared);
+            let thread = thread::Builder::new()
+                .name(format!("orch-worker-{index}"))
+                .stack_size(STACK_BYTES)
+                .spawn(move || shared.work(index, &deque))
+                .map_err(|source| StartError::Thread { source })?;
+            pool.threads.lock().push(thread);
+        }
+        Ok(pool)
+    }
+
+    /// Returns the process's pool, one worker per available core, started at the first call and never shut down.
+    ///
+    /// It is the only global of the project, on purpose: several JavaScript environments may load the addon into one
+    /// process, and together they still have only so many cores.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Thread`]; a later call tries again.
+    pub fn global() -> Result<&'static Pool, StartError> {
+        static GLOBAL: OnceLock<Pool> = OnceLock::new();
+        if let Some(pool) = GLOBAL.get() {
+            return Ok(pool);
+        }
+        let pool = Pool::new(thread::available_parallelism().map_or(1, usize::from))?;
+        // Should two threads come here at once, the pool that lost is dropped, and so shut down.
+        Ok(GLOBAL.get_or_init(|| pool))
+    }
+
+    /// Accepts `job`. `on_end` is called exactly once, on a worker or, after [`Pool::shutdown`] began, before that
+    /// returns; it must be short and must not block. A panic in it is caught and counted.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::QueueFull`] at [`JOBS_MAX`] jobs and [`SubmitError::ShutDown`] after a shutdown; `on_end` is
+    /// dropped uncalled then.
+    pub fn submit(
+        &self,
+        job: Job,
+        on_end: impl FnOnce(Result<(), JobError>) + Send + 'static,
+    ) -> Result<Ticket, SubmitError> {
+        let state = Arc::new(State::new(job.lane, job.time_limit, job.units.len(), Box::new(on_end)));
+        // The lock is held until the job is in line, so that a shutdown comes before all of this or after it.
+        let mut intake = self.shared.intake.lock();
+        if intake.closed {
+            return Err(SubmitError::ShutDown);
+        }
+        if intake.jobs_live >= JOBS_MAX {
+            return Err(SubmitError::QueueFull { jobs_max: JOBS_MAX });
+        }
+        intake.jobs_live += 1;
+        for unit in job.units {
+            state.queue.push(Task { job: Arc::clone(&state), unit });
+        }
+        self.shared.queue_turn(&state);
+        drop(intake);
+        Ok(Ticket { job: state })
+    }
+
+    /// Stops every job, ends each with [`JobError::ShutDown`], and returns when the workers have ended. Waits for the
+    /// units that run; calling it from one of them is allowed, and does not wait for that one.
+    pub fn shutdown(&self) {
+        {
+            let mut intake = self.shared.intake.lock();
+            intake.closed = true;
+            self.shared.closed.store(true, Ordering::SeqCst);
+        }
+        self.shared.sleep.wake_all();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            if thread.thread().id() != thread::current().id() {
+                let joined = thread.join();
+                debug_assert!(joined.is_ok(), "a worker catches every panic of what it runs");
+            }
+        }
+    }
+
+    /// Returns what the pool has done so far.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            local: self.shared.local.load(Ordering::Relaxed),
+            shared: self.shared.shared.load(Ordering::Relaxed),
+            steals: self.shared.steals.load(Ordering::Relaxed),
+            panics: self.shared.panics.load(Ordering::Relaxed),
+            jobs_live: self.shared.intake.lock().jobs_live,
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+/// What a running unit may ask of the pool.
+pub struct Scope<'a> {
+    shared: &'a Shared,
+    local: &'a Deque<Task>,
+    job: &'a Arc<State>,
+}
+
+impl Scope<'_> {
+    /// Adds a unit to the job. It is dropped unrun when the job is stopped, or at [`crate::UNITS_MAX`] units, which
+    /// stops the job with [`JobError::TooManyUnits`].
+    pub fn spawn(&self, unit: impl FnOnce(&Scope<'_>) + Send + 'static) {
+        if self.job.add_unit() {
+            self.local.push(Task { job: Arc::clone(self.job), unit: Box::new(unit) });
+            self.shared.sleep.wake_one();
+        }
+    }
+
+    /// Returns whether the job was cancelled, is late, has failed or is being shut down; a long unit asks now and then
+    /// and returns.
+    pub fn is_stopped(&self) -> bool {
+        self.shared.is_stopped(self.job)
+    }
+}
+
+/// Which jobs may come in, and how many are here.
+struct Intake {
+    closed: bool,
+    jobs_live: usize,
+}
+
+/// What a worker's turn is about.
+enum Turn {
+    /// The first job in a line.
+    Job(Arc<State>),
+    /// A unit stolen from another worker, and with it a turn for the unit's job.
+    Stolen(Task),
+}
+
+/// What the workers share.
+struct Shared {
+    interactive: Injector<Arc<State>>,
+    background: Injector<Arc<State>>,
+    stealers: Vec<Stealer<Task>>,
+    sleep: Sleep,
+    intake: Mutex<Intake>,
+    /// A copy of `intake.closed` that is read without the lock.
+    closed: AtomicBool,
+    local: AtomicU64,
+    shared: AtomicU64,
+    steals: AtomicU64,
+    panics: AtomicU64,
+}
+
+impl Shared {
+    /// Takes turns until the pool is closed and nothing is left to end.
+    fn work(&self, index: usize, local: &Deque<Task>) {
+        let mut turns_count = 0_u64;
+        loop {
+            // Read first: once closed nothing comes in, so a search that finds nothing afterwards is final.
+            let closed = self.closed.load(Ordering::SeqCst);
+            if let Some(turn) = self.next_turn(index, turns_count) {
+                turns_count = turns_count.wrapping_add(1);
+                self.take_turn(turn, local);
+            } else if closed {
+                return;
+            } else {
+                self.sleep.park_unless(|| self.has_work() || self.closed.load(Ordering::SeqCst));
+            }
+        }
+    }
+
+    /// Finds something to do: a job in line, else a unit of a job that another worker has.
+    fn next_turn(&self, index: usize, turns_count: u64) -> Option<Turn> {
+        let lanes = if turns_count % AGEING_TURNS == AGEING_TURNS - 1 {
+            [&self.background, &self.interactive]
+        } else {
+            [&self.interactive, &self.background]
+        };
+        let job = lanes.into_iter().find_map(|lane| steal(|| lane.steal()));
+        job.map(Turn::Job).or_else(|| {
+            let count = self.stealers.len();
+            (1..count)
+                .map(|offset| &self.stealers[(index + offset) % count])
+                .find_map(|stealer| steal(|| stealer.steal()))
+                .map(Turn::Stolen)
+        })
+    }
+
+    /// Runs units of one job until there are none, or until the quantum is over and someone waits.
+    fn take_turn(&self, turn: Turn, local: &Deque<Task>) {
+        let started = Instant::now();
+        let (job, mut next) = match turn {
+            Turn::Job(job) => {
+                job.begin_turn();
+                (job, None)
+            }
+            Turn::Stolen(task) => {
+                self.steals.fetch_add(1, Ordering::Relaxed);
+                (Arc::clone(&task.job), Some(task))
+            }
+        };
+        while let Some(task) = next.take().or_else(|| self.next_unit(&job, local)) {
+            self.run(task, local);
+            if started.elapsed() >= QUANTUM && self.is_anyone_in_line() {
+                break;
+            }
+        }
+        job.add_spent(started.elapsed());
+        while let Some(task) = local.pop() {
+            job.queue.push(task);
+        }
+        if !job.queue.is_empty() {
+            self.queue_turn(&job);
+        }
+    }
+
+    /// Takes a unit of `job`: the newest of the worker's own, else a batch of the shared ones.
+    fn next_unit(&self, job: &Arc<State>, local: &Deque<Task>) -> Option<Task> {
+        if let Some(task) = local.pop() {
+            self.local.fetch_add(1, Ordering::Relaxed);
+            return Some(task);
+        }
+        let task = steal(|| job.queue.steal_batch_and_pop(local))?;
+        self.shared.fetch_add(1, Ordering::Relaxed);
+        if !job.queue.is_empty() {
+            // More than this worker took: another may join.
+            self.queue_turn(job);
+        } else if !local.is_empty() {
+            self.sleep.wake_one();
+        }
+        Some(task)
+    }
+
+    /// Runs one unit inside the panic guard and ends the job when it was the last.
+    fn run(&self, task: Task, local: &Deque<Task>) {
+        let Task { job, unit } = task;
+        let scope = Scope { shared: self, local, job: &job };
+        // What a unit drops may panic too, so an unrun unit is dropped inside the guard as well.
+        let guarded = catch_unwind(AssertUnwindSafe(|| {
+            if scope.is_stopped() {
+                drop(unit);
+            } else {
+                unit(&scope);
+            }
+        }));
+        if let Err(payload) = guarded {
+            self.panics.fetch_add(1, Ordering::Relaxed);
+            job.stop(JobError::Panicked { message: panic_message(payload.as_ref()) });
+        }
+        if job.end_unit() {
+            self.settle(&job);
+        }
+    }
+
+    /// Tells the caller how its job ended.
+    fn settle(&self, job: &State) {
+        self.intake.lock().jobs_live -= 1;
+        let Some((on_end, outcome)) = job.take_end() else {
+            debug_assert!(false, "a job ends once");
+            return;
+        };
+        if catch_unwind(AssertUnwindSafe(|| on_end(outcome))).is_err() {
+            // The caller's own code failed; the counter is the only one left to tell.
+            self.panics.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts `job` at the end of its line, unless it has a place in one.
+    fn queue_turn(&self, job: &Arc<State>) {
+        if job.claim_turn() {
+            match job.lane(INTERACTIVE_BUDGET) {
+                Lane::Interactive => self.interactive.push(Arc::clone(job)),
+                Lane::Background => self.background.push(Arc::clone(job)),
+            }
+            self.sleep.wake_one();
+        }
+    }
+
+    fn is_stopped(&self, job: &State) -> bool {
+        if self.closed.load(Ordering::Relaxed) {
+            job.stop(JobError::ShutDown);
+        }
+        job.is_stopped()
+    }
+
+    fn is_anyone_in_line(&self) -> bool {
+        !self.interactive.is_empty() || !self.background.is_empty()
+    }
+
+    fn has_work(&self) -> bool {
+        self.is_anyone_in_line() || self.stealers.iter().any(|stealer| !stealer.is_empty())
+    }
+}
+
+/// Repeats `attempt` while it loses races.
+fn steal<T>(attempt: impl Fn() -> Steal<T>) -> Option<T> {
+    loop {
+        match attempt() {
+            Steal::Success(item) => return Some(item),
+            Steal::Empty => return None,
+            Steal::Retry => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::UNITS_MAX;
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    const LIMIT: Duration = Duration::from_secs(60);
+    /// Far beyond what a test needs; a test that waits this long hangs.
+    const HANG: Duration = Duration::from_secs(60);
+
+    type End = (&'static str, Result<(), JobError>);
+
+    struct Ender(Sender<End>);
+
+    impl Ender {
+        fn on(&self, name: &'static str) -> impl FnOnce(Result<(), JobError>) + Send + 'static {
+            let sender = self.0.clone();
+            move |outcome| sender.send((name, outcome)).unwrap()
+        }
+    }
+
+    fn ends() -> (Ender, Receiver<End>) {
+        let (sender, receiver) = channel();
+        (Ender(sender), receiver)
+    }
+
+    fn take(receiver: &Receiver<End>, count: usize) -> Vec<End> {
+        (0..count).map(|_| receiver.recv_timeout(HANG).expect("a job did not end")).collect()
+    }
+
+    /// Occupies one worker until the returned barrier is met.
+    fn hold_worker(pool: &Pool) -> Arc<Barrier> {
+        let (started, gate) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let (inner_started, inner_gate) = (Arc::clone(&started), Arc::clone(&gate));
+        let job = Job::new(Lane::Interactive, LIMIT, move |_| {
+            inner_started.wait();
+            inner_gate.wait();
+        });
+        pool.submit(job, |_| {}).unwrap();
+        started.wait();
+        gate
+    }
+
+    fn spawn_tree(scope: &Scope<'_>, depth: usize, ran: &Arc<AtomicUsize>) {
+        ran.fetch_add(1, Ordering::SeqCst);
+        if depth > 0 {
+            for _ in 0..3 {
+                let ran = Arc::clone(ran);
+                scope.spawn(move |scope| spawn_tree(scope, depth - 1, &ran));
+            }
+        }
+    }
+
+    /// Breaks if a unit is lost or run twice, or a completion is missing or doubled.
+    #[test]
+    fn a_thousand_jobs_run_each_unit_once_and_end_once() {
+        let pool = Pool::new(4).unwrap();
+        let ran = Arc::new(AtomicUsize::new(0));
+        let (ender, receiver) = ends();
+        for index in 0..1_000 {
+            let lane = if index % 2 == 0 { Lane::Interactive } else { Lane::Background };
+            let ran = Arc::clone(&ran);
+            let job = Job::new(lane, LIMIT, move |scope| spawn_tree(scope, 3, &ran));
+            pool.submit(job, ender.on("job")).unwrap();
+        }
+        assert!(take(&receiver, 1_000).iter().all(|(_, outcome)| outcome.is_ok()));
+        assert_eq!(ran.load(Ordering::SeqCst), 1_000 * 40);
+        pool.shutdown();
+        assert!(receiver.try_recv().is_err(), "a completion was called twice");
+        assert_eq!(pool.counters().jobs_live, 0);
+    }
+
+    /// Breaks if units stay with the worker that spawned them: two units that wait for each other would never end.
+    #[test]
+    fn an_idle_worker_steals() {
+        let pool = Pool::new(2).unwrap();
+        let (ender, receiver) = ends();
+        let job = Job::new(Lane::Interactive, LIMIT, |scope| {
+            let meeting = Arc::new(Barrier::new(2));
+            for _ in 0..2 {
+                let meeting = Arc::clone(&meeting);
+                scope.spawn(move |_| {
+                    meeting.wait();
+                });
+            }
+        });
+        pool.submit(job, ender.on("job")).unwrap();
+        assert_eq!(take(&receiver, 1), [("job", Ok(()))]);
+        let counters = pool.counters();
+        assert!(counters.steals >= 1, "{counters:?}");
+        assert_eq!(counters.local + counters.steals + counters.shared, 3, "{counters:?}");
+    }
+
+    /// Breaks if the units of one submission are not shared among workers.
+    #[test]
+    fn units_of_one_submission_run_at_the_same_time() {
+        let pool = Pool::new(2).unwrap();
+        let meeting = Arc::new(Barrier::new(2));
+        let (first, second) = (Arc::clone(&meeting), Arc::clone(&meeting));
+        let job = Job::new(Lane::Interactive, LIMIT, move |_| {
+            first.wait();
+        })
+        .with_unit(move |_| {
+            second.wait();
+        });
+        let (ender, receiver) = ends();
+        pool.submit(job, ender.on("job")).unwrap();
+        assert_eq!(take(&receiver, 1), [("job", Ok(()))]);
+    }
+
+    /// Breaks if a panic hangs its job, kills a worker, or lets the job's other units run on.
+    #[test]
+    fn a_panicking_unit_ends_its_job_and_spares_the_pool() {
+        let pool = Pool::new(1).unwrap();
+        let (ender, receiver) = ends();
+        let ran = Arc::new(AtomicUsize::new(0));
+        let inner = Arc::clone(&ran);
+        let job = Job::new(Lane::Interactive, LIMIT, move |scope| {
+            scope.spawn(move |_| {
+                inner.fetch_add(1, Ordering::SeqCst);
+            });
+            panic!("boom {}", 7);
+        });
+        pool.submit(job, ender.on("panics")).unwrap();
+        pool.submit(Job::new(Lane::Interactive, LIMIT, |_| {}), ender.on("next")).unwrap();
+        let ended = take(&receiver, 2);
+        assert!(
+            ended.contains(&("panics", Err(JobError::Panicked { message: "boom 7".into() }))),
+            "{ended:?}"
+        );
+        assert!(ended.contains(&("next", Ok(()))), "{ended:?}");
+        assert_eq!(ran.load(Ordering::SeqCst), 0);
+        assert_eq!(pool.counters().panics, 1);
+    }
+
+    /// Breaks if a worker dies of a panic in a completion or in the drop of a unit that was never run.
+    #[test]
+    fn panics_outside_a_unit_are_caught_too() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("dropped");
+            }
+        }
+        let pool = Pool::new(1).unwrap();
+        let (ender, receiver) = ends();
+        let gate = hold_worker(&pool);
+        let bomb = Bomb;
+        let job = Job::new(Lane::Interactive, LIMIT, move |_| std::mem::forget(bomb));
+        pool.submit(job, ender.on("cancelled")).unwrap().cancel();
+        pool.submit(Job::new(Lane::Interactive, LIMIT, |_| {}), |_| panic!("in the completion")).unwrap();
+        pool.submit(Job::new(Lane::Interactive, LIMIT, |_| {}), ender.on("next")).unwrap();
+        gate.wait();
+        assert_eq!(take(&receiver, 2), [("cancelled", Err(JobError::Cancelled)), ("next", Ok(()))]);
+        assert_eq!(pool.counters().panics, 2);
+    }
+
+    /// Breaks if a job cancelled before its first unit runs anyway.
+    #[test]
+    fn cancelled_before_it_started_a_job_runs_nothing() {
+        let pool = Pool::new(1).unwrap();
+        let gate = hold_worker(&pool);
+        let (ender, receiver) = ends();
+        let ran = Arc::new(AtomicUsize::new(0));
+        let inner = Arc::clone(&ran);
+        let job = Job::new(Lane::Interactive, LIMIT, move |_| {
+            inner.fetch_add(1, Ordering::SeqCst);
+        });
+        let ticket = pool.submit(job, ender.on("job")).unwrap();
+        ticket.cancel();
+        ticket.cancel();
+        gate.wait();
+        assert_eq!(take(&receiver, 1), [("job", Err(JobError::Cancelled))]);
+        assert_eq!(ran.load(Ordering::SeqCst), 0);
+    }
+
+    /// Breaks if a running unit cannot see a cancellation, or if its children run after it.
+    #[test]
+    fn cancelled_while_it_runs_a_job_sees_it_and_ends() {
+        let pool = Pool::new(2).unwrap();
+        let (ender, receiver) = ends();
+        let (started, seen) = channel();
+        let job = Job::new(Lane::Interactive, LIMIT, move |scope| {
+            started.send(()).unwrap();
+            while !scope.is_stopped() {
+                thread::yield_now();
+            }
+            scope.spawn(|_| unreachable!("a unit of a cancelled job ran"));
+        });
+        let ticket = pool.submit(job, ender.on("job")).unwrap();
+        seen.recv_timeout(HANG).unwrap();
+        ticket.cancel();
+        assert_eq!(take(&receiver, 1), [("job", Err(JobError::Cancelled))]);
+        ticket.cancel();
+    }
+
+    /// Breaks if the time limit is not enforced on a unit that asks, or on units that wait.
+    #[test]
+    fn a_job_beyond_its_time_ends_as_timed_out() {
+        let pool = Pool::new(1).unwrap();
+        let (ender, receiver) = ends();
+        let asks = Job::new(Lane::Interactive, Duration::from_millis(5), |scope| {
+            while !scope.is_stopped() {
+                thread::yield_now();
+            }
+        });
+        pool.submit(asks, ender.on("asks")).unwrap();
+        let waits = Job::new(Lane::Interactive, Duration::ZERO, |_| unreachable!("ran after its time"));
+        pool.submit(waits, ender.on("waits")).unwrap();
+        assert_eq!(
+            take(&receiver, 2),
+            [
+                ("asks", Err(JobError::TimedOut { limit_ms: 5 })),
+                ("waits", Err(JobError::TimedOut { limit_ms: 0 }))
+            ]
+        );
+    }
+
+    /// Runs on until `until` is set, one short unit after another, at most ten million of them.
+    fn run_until(scope: &Scope<'_>, until: Arc<AtomicBool>, left: usize) {
+        if left > 0 && !until.load(Ordering::SeqCst) {
+            scope.spawn(move |scope| run_until(scope, until, left - 1));
+        }
+    }
+
+    /// Breaks if one large job keeps a later small one waiting: the large one here ends only after the small one.
+    #[test]
+    fn a_small_job_ends_while_a_large_one_is_in_progress() {
+        for lane in [Lane::Interactive, Lane::Background] {
+            let pool = Pool::new(1).unwrap();
+            let (ender, receiver) = ends();
+            let small_ended = Arc::new(AtomicBool::new(false));
+            let gate = hold_worker(&pool);
+            let until = Arc::clone(&small_ended);
+            let large = Job::new(Lane::Interactive, LIMIT, move |scope| run_until(scope, until, 10_000_000));
+            pool.submit(large, ender.on("large")).unwrap();
+            let tell = ender.on("small");
+            let on_end = move |outcome| {
+                tell(outcome);
+                small_ended.store(true, Ordering::SeqCst);
+            };
+            pool.submit(Job::new(lane, LIMIT, |_| {}), on_end).unwrap();
+            gate.wait();
+            let names: Vec<_> = take(&receiver, 2).into_iter().map(|(name, _)| name).collect();
+            assert_eq!(names, ["small", "large"], "small job in {lane:?}");
+        }
+    }
+
+    /// Breaks if the interactive lane does not go first, or if the background lane starves behind it.
+    #[test]
+    fn interactive_goes_first_and_background_gets_its_share() {
+        let pool = Pool::new(1).unwrap();
+        let gate = hold_worker(&pool);
+        let (ender, receiver) = ends();
+        pool.submit(Job::new(Lane::Background, LIMIT, |_| {}), ender.on("background")).unwrap();
+        for _ in 0..100 {
+            pool.submit(Job::new(Lane::Interactive, LIMIT, |_| {}), ender.on("interactive")).unwrap();
+        }
+        gate.wait();
+        let order = take(&receiver, 101);
+        let place = order.iter().position(|(name, _)| *name == "background").unwrap();
+        assert!((1..AGEING_TURNS as usize).contains(&place), "background came {place}");
+    }
+
+    /// Breaks if a shutdown leaves a job unsettled, runs it, or accepts another.
+    #[test]
+    fn shutdown_settles_every_pending_job() {
+        let pool = Arc::new(Pool::new(2).unwrap());
+        let (gates, (ender, receiver)) = ([hold_worker(&pool), hold_worker(&pool)], ends());
+        for _ in 0..50 {
+            let job = Job::new(Lane::Background, LIMIT, |_| unreachable!("ran after the shutdown"));
+            pool.submit(job, ender.on("pending")).unwrap();
+        }
+        let closer = Arc::clone(&pool);
+        let closing = thread::spawn(move || closer.shutdown());
+        while pool.submit(Job::new(Lane::Interactive, LIMIT, |_| {}), |_| {}).is_ok() {
+            thread::yield_now();
+        }
+        for gate in gates {
+            gate.wait();
+        }
+        closing.join().unwrap();
+        assert_eq!(receiver.try_iter().collect::<Vec<End>>(), vec![("pending", Err(JobError::ShutDown)); 50]);
+        assert_eq!(pool.counters().jobs_live, 0);
+        pool.shutdown();
+    }
+
+    /// Breaks if a completion that shuts its pool down waits for its own thread.
+    #[test]
+    fn a_completion_may_shut_the_pool_down() {
+        let pool = Arc::new(Pool::new(2).unwrap());
+        let (ender, receiver) = ends();
+        let (inner, tell) = (Arc::clone(&pool), ender.on("job"));
+        let on_end = move |outcome| {
+            inner.shutdown();
+            tell(outcome);
+        };
+        pool.submit(Job::new(Lane::Interactive, LIMIT, |_| {}), on_end).unwrap();
+        assert_eq!(take(&receiver, 1), [("job", Ok(()))]);
+    }
+
+    /// Breaks if the queue of jobs has no bound, or if a job that ended still counts.
+    #[test]
+    fn at_the_bound_a_job_is_refused() {
+        let pool = Pool::new(1).unwrap();
+        let gate = hold_worker(&pool);
+        let (ender, receiver) = ends();
+        for _ in 1..JOBS_MAX {
+            pool.submit(Job::new(Lane::Background, LIMIT, |_| {}), ender.on("job")).unwrap();
+        }
+        let refused = pool.submit(Job::new(Lane::Background, LIMIT, |_| {}), |_| {});
+        assert_eq!(refused.map(drop), Err(SubmitError::QueueFull { jobs_max: JOBS_MAX }));
+        gate.wait();
+        take(&receiver, JOBS_MAX - 1);
+        pool.submit(Job::new(Lane::Background, LIMIT, |_| {}), ender.on("after")).unwrap();
+        assert_eq!(take(&receiver, 1), [("after", Ok(()))]);
+    }
+
+    /// Breaks if a unit may fill the memory with children.
+    #[test]
+    fn at_the_bound_of_units_a_job_ends() {
+        let pool = Pool::new(1).unwrap();
+        let (ender, receiver) = ends();
+        let job = Job::new(Lane::Interactive, LIMIT, |scope| {
+            for _ in 0..UNITS_MAX {
+                scope.spawn(|_| {});
+            }
+        });
+        pool.submit(job, ender.on("job")).unwrap();
+        assert_eq!(take(&receiver, 1), [("job", Err(JobError::TooManyUnits { units_max: UNITS_MAX }))]);
+    }
+
+    /// Breaks if a wake-up is lost: each job starts on sleeping workers.
+    #[test]
+    fn sleeping_workers_wake_for_every_job() {
+        let pool = Pool::new(3).unwrap();
+        let (ender, receiver) = ends();
+        for _ in 0..2_000 {
+            pool.submit(Job::new(Lane::Interactive, LIMIT, |scope| scope.spawn(|_| {})), ender.on("job"))
+                .unwrap();
+            take(&receiver, 1);
+        }
+    }
+
+    /// Breaks if the process-wide pool is started twice.
+    #[test]
+    fn the_global_pool_is_one() {
+        assert!(std::ptr::eq(Pool::global().unwrap(), Pool::global().unwrap()));
+    }
+}
