@@ -1,1 +1,189 @@
-//! orchestrator-engine
+//! The deterministic engine: events in, effects out.
+//!
+//! It owns the state of every mission and decides what happens next. It reads no clock, file, environment or
+//! random source and starts no thread: time comes in with each event, and what the world has to do goes out as an
+//! [`Effect`] whose outcome comes back as an [`Event`]. The same events at the same times give the same effects and
+//! the same state, byte for byte, which is how it is tested, replayed and resumed.
+//!
+//! Invariants, checked by [`Engine::check_invariants`]: one task holds a path, slots held never exceed the lanes'
+//! sizes, no task runs before its dependencies are done, and a mission is sealed only on passing evidence.
+//!
+//! ```
+//! use orchestrator_engine::{Agents, Effect, Engine, Event, Limits, SessionId};
+//!
+//! let mut engine = Engine::default();
+//! engine.handle(0, Event::EngineStarted { limits: Limits::default(), agents: Agents::default() });
+//! engine.handle(1, Event::MissionRequested {
+//!     request: 1,
+//!     session: SessionId::from("ses_root"),
+//!     objective: "Add a health endpoint".into(),
+//! });
+//! let effects: Vec<Effect> = std::iter::from_fn(|| engine.poll_effect()).collect();
+//! assert!(effects.iter().any(|effect| matches!(effect, Effect::OpenSession { .. })));
+//! ```
+
+mod attempt;
+mod effect;
+mod event;
+mod id;
+mod lease;
+mod limits;
+mod mission;
+mod plan;
+mod prompt;
+mod question;
+mod report;
+mod schedule;
+mod blank;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::Serialize;
+
+pub use attempt::{Attempt, Failure, Subject, Turn};
+pub use effect::{Answer, CheckSubject, Effect, Level, Outcome};
+pub use event::{
+    Agents, CheckReport, Event, FileChange, Finding, HostError, Ignored, Interruption, TurnFacts,
+};
+pub use id::{AttemptId, EffectId, MissionId, RequestId, SessionId, TaskId};
+pub use lease::{PathMistake, normalize, paths_written};
+pub use limits::{LIMITS, Limit, Limits};
+pub use mission::{Mission, PauseReason, Phase, Stage, Task, TaskState};
+pub use plan::{Plan, Priority, Revision, TaskSpec};
+pub use blank::{Mistake, Review, ReviewFinding, Verdict, Work, schema};
+pub use question::{Question, Role};
+
+
+/// Milliseconds since the Unix epoch, as the caller's clock gives them.
+pub type Millis = u64;
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handled {
+    /// The state changed: the event belongs into the journal.
+    Changed,
+    /// The event made no sense here, and nothing changed; a reply may still be waiting to be polled.
+    Ignored(Ignored),
+}
+
+/// All missions of one project, and the effects that wait to be taken.
+///
+/// Serialising it gives the whole state in a stable order; two engines that were fed the same events compare equal.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Engine {
+    limits: Limits,
+    agents: Agents,
+    missions: BTreeMap<MissionId, Mission>,
+    next_effect: u64,
+    next_attempt: u64,
+    #[serde(skip)]
+    effects: VecDeque<Effect>,
+    #[serde(skip)]
+    dirty: BTreeSet<MissionId>,
+    #[serde(skip)]
+    todo: String,
+}
+
+impl Engine {
+    /// Takes one event at a time that never runs backwards and queues what follows from it.
+    ///
+    /// An event that makes no sense in the present state changes nothing and says why. Sessions that belong to no
+    /// mission are always ignored.
+    pub fn handle(&mut self, now: Millis, event: Event) -> Handled {
+        let handled = self.dispatch(now, event);
+        if handled == Handled::Changed {
+            self.advance(now);
+            self.render_todo();
+        }
+        handled
+    }
+
+    /// Gives the next effect, oldest first, until `None`.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Gives the missions that changed since the last call, in ascending order.
+    pub fn take_dirty(&mut self) -> Vec<MissionId> {
+        std::mem::take(&mut self.dirty).into_iter().collect()
+    }
+
+    /// The time at which [`Event::DeadlinePassed`] is due; `None` when nothing waits for time.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.missions.values().filter_map(|mission| mission.next_deadline(&self.limits)).min()
+    }
+
+    /// The missions, by id.
+    #[must_use]
+    pub fn missions(&self) -> &BTreeMap<MissionId, Mission> {
+        &self.missions
+    }
+
+    /// A mission for programs: what status, panels and other processes show.
+    #[must_use]
+    pub fn summary(&self, mission: MissionId) -> Option<serde_json::Value> {
+        self.missions.get(&mission).map(report::summary)
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn dispatch(&mut self, now: Millis, event: Event) -> Handled {
+        match event {
+            Event::EngineStarted { limits, agents } => self.engine_started(now, limits, agents),
+            Event::DeadlinePassed {} => self.deadline_passed(now),
+            Event::MissionRequested { request, session, objective } => {
+                self.mission_requested(now, request, session, objective)
+            }
+            Event::StopRequested { request, session } => self.stop_requested(now, request, &session),
+            Event::Interrupted { session, cause } => self.interrupted(now, &session, cause),
+            Event::PlanSubmitted { request, session, plan, denied } => {
+                self.plan_submitted(request, &session, &plan, &denied)
+            }
+            Event::WorkSubmitted { request, session, work } => self.work_submitted(request, &session, &work),
+            Event::ReviewSubmitted { request, session, review } => {
+                self.review_submitted(request, &session, &review)
+            }
+            Event::PlanRevised { request, session, revision, denied } => {
+                self.plan_revised(now, request, &session, &revision, &denied)
+            }
+            Event::SessionOpened { effect, session } => self.session_opened(now, effect, session),
+            Event::PromptSent { effect } => self.prompt_sent(now, effect),
+            Event::SessionAborted { effect, busy } => self.session_aborted(now, effect, busy),
+            Event::SessionLookedUp { effect, session, prompted, busy, facts } => {
+                self.session_looked_up(now, effect, session, prompted, busy, facts)
+            }
+            Event::EffectFailed { effect, error } => self.effect_failed(now, effect, &error),
+            Event::StepStarted { session } => self.step_started(now, &session),
+            Event::StepFinished { session, finish } => self.step_finished(now, &session, &finish),
+            Event::TurnEnded { session, prompt, facts } => self.turn_ended(now, &session, prompt, &facts),
+            Event::SnapshotTaken { effect, snapshot } => self.snapshot_taken(now, effect, snapshot),
+            Event::ChecksFinished { effect, report } => self.checks_finished(now, effect, report),
+            Event::TodoEdited { text, cut } => self.todo_edited(text, cut),
+        }
+    }
+
+    fn effect_id(&mut self) -> EffectId {
+        self.next_effect += 1;
+        EffectId(self.next_effect)
+    }
+
+    fn emit(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    fn reply(&mut self, request: RequestId, answer: Answer) {
+        self.emit(Effect::Reply { request, answer });
+    }
+
+    /// The mission, which the caller has just found in the map.
+    fn mission_mut(&mut self, id: MissionId) -> &mut Mission {
+        self.dirty.insert(id);
+        self.missions.get_mut(&id).expect("a mission is never removed")
+    }
+}

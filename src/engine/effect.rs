@@ -1,0 +1,135 @@
+//! Effects: what the world has to do for the engine.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::question::Role;
+use crate::{AttemptId, EffectId, Limits, MissionId, RequestId, SessionId, TaskId};
+
+/// An output of the engine, in the imperative. One with an `effect` number has an outcome, which comes back as an
+/// event that names the number; the others have none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Effect {
+    /// Create a child session of `root`. Outcome: `SessionOpened`.
+    OpenSession {
+        effect: EffectId,
+        mission: MissionId,
+        attempt: AttemptId,
+        root: SessionId,
+        title: String,
+        agent: String,
+    },
+    /// Prompt a session, marking the prompt with the effect's number. Outcome: `PromptSent`.
+    Prompt { effect: EffectId, root: SessionId, session: SessionId, agent: String, text: String },
+    /// Abort a session and see whether it is idle. Outcome: `SessionAborted`.
+    AbortSession { effect: EffectId, session: SessionId },
+    /// Find out how an attempt stands: its session if known, otherwise the child of `root` whose metadata names it,
+    /// and the prompt marked with `prompt`. Outcome: `SessionLookedUp`.
+    LookUpSession {
+        effect: EffectId,
+        root: SessionId,
+        attempt: AttemptId,
+        session: Option<SessionId>,
+        prompt: Option<EffectId>,
+    },
+    /// Hash the files of a lease. Outcome: `SnapshotTaken`.
+    TakeSnapshot { effect: EffectId, lease: Vec<String> },
+    /// Run checks. Outcome: `ChecksFinished`.
+    RunChecks {
+        effect: EffectId,
+        mission: MissionId,
+        subject: CheckSubject,
+        commands: Vec<Vec<String>>,
+        timeout_ms: u64,
+    },
+    /// End checks that are under way; they have no further outcome.
+    CancelChecks { effect: EffectId },
+    /// Answer a request.
+    Reply { request: RequestId, answer: Answer },
+    /// Show the user a short message.
+    ShowToast { session: SessionId, level: Level, text: String },
+    /// Put a message before the commander without asking for an answer.
+    TellCommander { session: SessionId, text: String },
+    /// Note the state of the mission on its root session.
+    Annotate { session: SessionId, mission: MissionId, stage: String, done: usize, total: usize },
+    /// A mission came to rest; whoever follows it in `session` is released with the report.
+    ReportMission { mission: MissionId, session: SessionId, outcome: Outcome, report: String },
+    /// Write the list of tasks for people.
+    RenderTodo { text: String },
+}
+
+/// What checks look at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum CheckSubject {
+    /// A worker's submission: the lease, the files before, the files it says it changed.
+    Task { task: TaskId, lease: Vec<String>, before: Value, claimed: Vec<String> },
+    /// The whole project.
+    Project {},
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Answer {
+    /// It was taken; the text tells the caller what happens next.
+    Accepted { mission: Option<MissionId>, text: String },
+    /// It was not taken; the text says why and what to do.
+    Refused { code: String, text: String },
+}
+
+/// How loud a toast is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Level {
+    Info,
+    Success,
+    Warning,
+    Error,
+}
+
+/// How a mission came to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    Sealed,
+    Stopped,
+    Failed,
+    /// Not an end: it goes on when the user resumes it.
+    Paused,
+}
+
+impl Effect {
+    /// The number under which the outcome comes back.
+    #[must_use]
+    pub fn id(&self) -> Option<EffectId> {
+        match self {
+            Self::OpenSession { effect, .. }
+            | Self::Prompt { effect, .. }
+            | Self::AbortSession { effect, .. }
+            | Self::LookUpSession { effect, .. }
+            | Self::TakeSnapshot { effect, .. }
+            | Self::RunChecks { effect, .. } => Some(*effect),
+            Self::CancelChecks { .. }
+            | Self::Reply { .. }
+            | Self::ShowToast { .. }
+            | Self::TellCommander { .. }
+            | Self::Annotate { .. }
+            | Self::ReportMission { .. }
+            | Self::RenderTodo { .. } => None,
+        }
+    }
+}
+
+impl Role {
+    /// The slots of the role's lane.
+    pub(crate) fn slots(self, limits: &Limits) -> u64 {
+        match self {
+            Self::Planner => limits.planner_slots,
+            Self::Worker => limits.worker_slots,
+            Self::Reviewer => limits.reviewer_slots,
+        }
+    }
+}

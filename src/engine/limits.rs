@@ -1,0 +1,126 @@
+//! The engine's limits: one table that gives the type, the defaults, the validation and the documentation.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Mistake;
+
+/// A limit as documented: its name in the configuration, default, range, unit and meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Limit {
+    pub name: &'static str,
+    pub default: u64,
+    pub min: u64,
+    pub max: u64,
+    pub unit: &'static str,
+    pub doc: &'static str,
+}
+
+macro_rules! limits {
+    ($($field:ident, $name:literal = $default:literal, $min:literal..=$max:literal, $unit:literal, $doc:literal;)*) => {
+        /// The limits in force. Absent ones have their default.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Limits {
+            $(#[doc = $doc] #[serde(rename = $name)] #[schemars(range(min = $min, max = $max))] pub $field: u64,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        /// Every limit, in the order of the documentation.
+        pub const LIMITS: &[Limit] = &[
+            $(Limit { name: $name, default: $default, min: $min, max: $max, unit: $unit, doc: $doc },)*
+        ];
+
+        impl Limits {
+            fn set(&mut self, name: &str, value: u64) {
+                match name {
+                    $($name => self.$field = value,)*
+                    _ => unreachable!("the caller looked the name up in LIMITS"),
+                }
+            }
+        }
+    };
+}
+
+limits! {
+    planner_slots, "plannerSlots" = 2, 1..=10, "sessions", "Planner sessions at the same time.";
+    worker_slots, "workerSlots" = 8, 1..=10, "sessions", "Worker sessions at the same time.";
+    reviewer_slots, "reviewerSlots" = 4, 1..=10, "sessions", "Reviewer sessions at the same time.";
+    sessions, "sessions" = 50, 1..=50, "sessions", "Sessions of all roles and missions at the same time.";
+    plan_tasks, "planTasks" = 200, 1..=1000, "tasks", "Tasks of one mission, those from review findings included.";
+    iterations, "iterations" = 20, 1..=1000, "rounds", "Rounds of execution and master review before a mission fails.";
+    fixes, "fixes" = 3, 0..=20, "attempts", "Fix attempts of a task before the user is asked.";
+    recoveries, "recoveries" = 3, 0..=20, "attempts", "Fresh attempts after a session failed before the user is asked.";
+    nudges, "nudges" = 2, 0..=10, "prompts", "Reminders to a session that ended its turn without filling in its blank.";
+    prompts_per_session, "promptsPerSession" = 10, 1..=100, "prompts", "Prompts to one session before a fix gets a fresh one.";
+    steps_per_attempt, "stepsPerAttempt" = 200, 1..=10000, "model requests", "Model requests of one attempt before it is aborted as a runaway.";
+    steps_per_minute, "stepsPerMinute" = 120, 1..=10000, "model requests", "Model requests of one session within 60 s before it is aborted as a runaway.";
+    unfinished_steps, "unfinishedSteps" = 3, 1..=100, "model requests", "Model answers in a row without a finish reason before the session is aborted as a runaway.";
+    session_ttl_ms, "sessionTtlMs" = 3_600_000, 1_000..=86_400_000, "ms", "Time one attempt may take before its session is aborted.";
+    sweep_ms, "sweepMs" = 5_000, 100..=60_000, "ms", "Silence of a session after which the host is asked how it stands; doubles up to 8 times this.";
+    stop_ms, "stopMs" = 60_000, 1_000..=600_000, "ms", "Time a stop waits for sessions to end before it lists those that would not.";
+    command_ms, "commandMs" = 120_000, 1_000..=1_800_000, "ms", "Time one acceptance command or project check may take.";
+}
+
+impl Limits {
+    /// Reads limits from configuration, for instance `{"workerSlots": 4}`.
+    ///
+    /// # Errors
+    /// Every mistake at once: an unknown name, something that is not a whole number, a value out of range.
+    pub fn parse(value: &Value) -> Result<Self, Vec<Mistake>> {
+        let Some(fields) = value.as_object() else {
+            return Err(vec![Mistake::new("limits", "expected an object such as {\"workerSlots\": 4}")]);
+        };
+        let mut limits = Self::default();
+        let mut mistakes = Vec::new();
+        for (name, value) in fields {
+            let path = format!("limits.{name}");
+            let Some(limit) = LIMITS.iter().find(|limit| limit.name == name) else {
+                let known: Vec<_> = LIMITS.iter().map(|limit| limit.name).collect();
+                mistakes.push(Mistake::new(path, format!("no such limit; known are {}", known.join(", "))));
+                continue;
+            };
+            match value.as_u64() {
+                Some(number) if (limit.min..=limit.max).contains(&number) => limits.set(limit.name, number),
+                _ => mistakes.push(Mistake::new(
+                    path,
+                    format!("expected a whole number from {} to {}, found {value}", limit.min, limit.max),
+                )),
+            }
+        }
+        if mistakes.is_empty() { Ok(limits) } else { Err(mistakes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn edges_are_accepted_and_beyond_them_named() {
+        for limit in LIMITS {
+            for good in [limit.min, limit.max, limit.default] {
+                assert!(Limits::parse(&json!({ limit.name: good })).is_ok(), "{} = {good}", limit.name);
+            }
+            for bad in [json!(limit.max + 1), json!(-1), json!(1.5), json!("4"), json!(null)] {
+                let mistakes = Limits::parse(&json!({ limit.name: bad })).unwrap_err();
+                assert_eq!(mistakes[0].path, format!("limits.{}", limit.name));
+            }
+        }
+    }
+
+    #[test]
+    fn all_mistakes_come_at_once() {
+        let mistakes = Limits::parse(&json!({"fixes": 99, "worker": 1})).unwrap_err();
+        assert_eq!(mistakes.len(), 2);
+        assert_eq!(mistakes[0].message, "expected a whole number from 0 to 20, found 99");
+    }
+}

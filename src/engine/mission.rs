@@ -1,0 +1,1224 @@
+//! Missions: from the user's objective to sealed, stopped or failed, and the tasks on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::attempt::{AfterAbort, NewAttempt, Say};
+use crate::blank::{Review, Verdict, Work};
+use crate::event::{Agents, Interruption};
+use crate::question::Role;
+use crate::{
+    Answer, Attempt, AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Failure, Finding, Handled,
+    HostError, Ignored, Level, Limits, Millis, MissionId, Outcome, Plan, Priority, RequestId, Revision,
+    SessionId, Subject, TaskId, TaskSpec, Turn, prompt, report,
+};
+
+/// One objective, from `/task` to its end.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mission {
+    pub id: MissionId,
+    pub objective: String,
+    /// The session in which it was started, and whose children its sessions are.
+    pub root: SessionId,
+    /// The session that is told how it goes; another than `root` after a resume from elsewhere.
+    pub follower: SessionId,
+    pub stage: Stage,
+    pub tasks: BTreeMap<TaskId, Task>,
+    /// Commands that check the whole project.
+    pub checks: Vec<Vec<String>>,
+    /// What the last run of those commands gave.
+    pub project_report: Option<CheckReport>,
+    /// The last master review.
+    pub master_review: Option<Review>,
+    /// Attempts that are queued or under way.
+    pub attempts: BTreeMap<AttemptId, Attempt>,
+    /// Every session it ever opened.
+    pub sessions: BTreeSet<SessionId>,
+    /// Sessions that an abort could not end.
+    pub survivors: BTreeSet<SessionId>,
+    /// Rounds of execution and master review, the present one included.
+    pub iterations: u64,
+    pub prompts: u64,
+    pub steps: u64,
+    pub failures: u64,
+    pub started: Millis,
+    pub ended: Option<Millis>,
+    #[serde(skip)]
+    annotated: Option<(String, usize, usize)>,
+}
+
+/// Where a mission stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Stage {
+    Planning,
+    Executing,
+    /// Behind the barrier: the project's checks run.
+    Verifying {
+        effect: EffectId,
+        until: Millis,
+    },
+    MasterReview,
+    Paused {
+        reason: PauseReason,
+        phase: Phase,
+    },
+    /// Sessions are being ended; `requests` wait to hear that none is left.
+    Stopping {
+        requests: Vec<RequestId>,
+    },
+    Sealed,
+    Stopped,
+    Failed {
+        reason: String,
+    },
+}
+
+/// The part of a mission that a pause interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    Planning,
+    Executing,
+    Verifying,
+    MasterReview,
+}
+
+/// Whom a paused mission waits for, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum PauseReason {
+    /// The user broke off the turn that followed it.
+    Interrupted,
+    /// It cannot go on without the user.
+    NeedsUser { question: String },
+}
+
+/// A task of the plan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Task {
+    pub spec: TaskSpec,
+    pub state: TaskState,
+    /// The files of its lease before any work on it.
+    pub before: Option<Value>,
+    pub fixes: u64,
+    /// Attempts of workers so far.
+    pub tries: u64,
+    /// The session that knows the task, with the prompts it has had.
+    pub session: Option<(SessionId, u64)>,
+    pub work: Option<Work>,
+    /// What the last checks gave.
+    pub report: Option<CheckReport>,
+    pub review: Option<Review>,
+    /// What has to be mended, from checks or review.
+    pub findings: Vec<Finding>,
+    pub started: Option<Millis>,
+    pub ended: Option<Millis>,
+}
+
+/// Where a task stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum TaskState {
+    /// Dependencies are not done.
+    Pending,
+    /// Waits for a slot and for its files.
+    Ready {
+        attempt: AttemptId,
+    },
+    Running {
+        attempt: AttemptId,
+    },
+    Checking {
+        effect: EffectId,
+        until: Millis,
+        losses: u64,
+    },
+    Reviewing {
+        attempt: AttemptId,
+    },
+    Done,
+    /// The user has to say how it goes on.
+    Blocked {
+        reason: String,
+    },
+    Cancelled,
+}
+
+impl Mission {
+    /// Whether it may launch work.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Planning | Stage::Executing | Stage::Verifying { .. } | Stage::MasterReview
+        )
+    }
+
+    /// Whether it has not come to its end.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !matches!(self.stage, Stage::Sealed | Stage::Stopped | Stage::Failed { .. })
+    }
+
+    /// Whether the attempt's deadlines count: a queued one waits for nothing while the mission rests.
+    pub(crate) fn counts_time(&self, attempt: &Attempt) -> bool {
+        self.is_open() && (self.is_under_way() || attempt.holds_slot())
+    }
+
+    pub(crate) fn next_deadline(&self, limits: &Limits) -> Option<Millis> {
+        let attempts = self
+            .attempts
+            .values()
+            .filter(|attempt| self.counts_time(attempt))
+            .filter_map(|attempt| attempt.next_deadline(limits));
+        let checks = self.tasks.values().filter_map(|task| match task.state {
+            TaskState::Checking { until, .. } if self.is_open() => Some(until),
+            _ => None,
+        });
+        let verifying = match self.stage {
+            Stage::Verifying { until, .. } => Some(until),
+            _ => None,
+        };
+        attempts.chain(checks).chain(verifying).min()
+    }
+
+    /// Whether the last run of the project's checks did not pass.
+    pub(crate) fn failed_project_checks(&self) -> bool {
+        self.project_report.as_ref().is_some_and(|report| report.verdict != Verdict::Pass)
+    }
+
+    pub(crate) fn done_count(&self) -> usize {
+        self.tasks.values().filter(|task| task.state == TaskState::Done).count()
+    }
+
+    fn has_unfinished_tasks(&self) -> bool {
+        self.tasks.values().any(|task| !matches!(task.state, TaskState::Done | TaskState::Cancelled))
+    }
+
+    fn phase(&self) -> Phase {
+        match self.stage {
+            Stage::Planning => Phase::Planning,
+            Stage::Verifying { .. } => Phase::Verifying,
+            Stage::MasterReview => Phase::MasterReview,
+            Stage::Paused { phase, .. } => phase,
+            Stage::Executing
+            | Stage::Stopping { .. }
+            | Stage::Sealed
+            | Stage::Stopped
+            | Stage::Failed { .. } => Phase::Executing,
+        }
+    }
+
+    /// Notes on the task that an attempt waits for it.
+    pub(crate) fn attempt_queued(&mut self, subject: &Subject, attempt: AttemptId) {
+        let Some(task) = subject.task().and_then(|task| self.tasks.get_mut(task)) else { return };
+        task.state = match (subject, &task.state) {
+            (Subject::Review { .. }, _) => TaskState::Reviewing { attempt },
+            // A task that has begun keeps its lease while it waits for a slot again.
+            (_, TaskState::Running { .. } | TaskState::Checking { .. } | TaskState::Reviewing { .. }) => {
+                TaskState::Running { attempt }
+            }
+            _ => TaskState::Ready { attempt },
+        };
+    }
+
+    /// Whether all that the task depends on is done.
+    fn is_free(&self, task: &Task) -> bool {
+        task.spec.depends_on.iter().all(|id| {
+            // A task from a finding or a revision may depend on one that was given up.
+            self.tasks
+                .get(&TaskId(id.clone()))
+                .is_some_and(|task| matches!(task.state, TaskState::Done | TaskState::Cancelled))
+        })
+    }
+}
+
+impl Task {
+    fn new(spec: TaskSpec) -> Self {
+        Self {
+            spec,
+            state: TaskState::Pending,
+            before: None,
+            fixes: 0,
+            tries: 0,
+            session: None,
+            work: None,
+            report: None,
+            review: None,
+            findings: Vec::new(),
+            started: None,
+            ended: None,
+        }
+    }
+
+    pub(crate) fn start(&mut self, now: Millis, attempt: AttemptId) {
+        self.state = TaskState::Running { attempt };
+        self.started.get_or_insert(now);
+        self.tries += 1;
+    }
+
+    /// Whether nobody else may write its files: from its first attempt until it is done or given up.
+    #[must_use]
+    pub fn holds_lease(&self) -> bool {
+        matches!(
+            self.state,
+            TaskState::Running { .. } | TaskState::Checking { .. } | TaskState::Reviewing { .. }
+        )
+    }
+}
+
+// Beginning, resuming, following.
+impl Engine {
+    pub(crate) fn engine_started(&mut self, now: Millis, limits: Limits, agents: Agents) -> Handled {
+        self.limits = limits;
+        self.agents = agents;
+        let open: Vec<_> =
+            self.missions.values().filter(|mission| mission.is_open()).map(|mission| mission.id).collect();
+        for id in open {
+            self.recover(now, id);
+        }
+        Handled::Changed
+    }
+
+    /// Carries a mission on in a new process: looks up what sessions do, runs again what ran in the old process.
+    fn recover(&mut self, now: Millis, id: MissionId) {
+        let live: Vec<_> =
+            self.missions[&id].attempts.values().map(|attempt| (attempt.id, attempt.turn.clone())).collect();
+        for (attempt, turn) in live {
+            match turn {
+                Turn::Queued { .. } => {}
+                Turn::Snapshotting { .. } => {
+                    self.attempt_mut(id, attempt).turn = Turn::Queued { not_before: None };
+                    let subject = self.missions[&id].attempts[&attempt].subject.clone();
+                    if let Some(task) = subject.worker_task() {
+                        let mission = self.mission_mut(id);
+                        if let Some(task) = mission.tasks.get_mut(task) {
+                            task.state = TaskState::Ready { attempt };
+                        }
+                    }
+                }
+                // Nothing runs in a host that has just started, so an abort has done its work.
+                Turn::Aborting { .. } | Turn::Opening { .. } | Turn::Prompting { .. } | Turn::Working { .. } => {
+                    self.look_up(now, id, attempt);
+                }
+            }
+        }
+        let checking: Vec<_> = self.missions[&id]
+            .tasks
+            .iter()
+            .filter(|(_, task)| matches!(task.state, TaskState::Checking { .. }))
+            .map(|(task, _)| task.clone())
+            .collect();
+        for task in checking {
+            self.run_task_checks(now, id, &task, 0);
+        }
+        if matches!(self.missions[&id].stage, Stage::Verifying { .. }) {
+            self.verify_project(now, id);
+        }
+    }
+
+    pub(crate) fn mission_requested(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        session: SessionId,
+        objective: String,
+    ) -> Handled {
+        if objective.trim().is_empty() {
+            return self.resume_requested(now, request, session);
+        }
+        let refusal = if objective.len() > OBJECTIVE_MAX_BYTES {
+            Some(("OBJECTIVE_TOO_LONG", format!(
+                "The objective is {} bytes; at most {OBJECTIVE_MAX_BYTES} are taken. Put details into a file and name it.",
+                objective.len()
+            )))
+        } else if let Some(mission) = self.former_attempt(&session) {
+            Some(("DEPTH_EXCEEDED", format!(
+                "This session works for mission {}; it cannot start one of its own.",
+                mission.id
+            )))
+        } else {
+            self.missions.values().find(|mission| mission.follower == session && mission.is_open()).map(|mission| {
+                ("MISSION_OPEN", format!(
+                    "Mission {} is {} in this session. Wait for it, resume it with an empty objective, or stop it with /stop.",
+                    mission.id,
+                    report::stage_word(&mission.stage)
+                ))
+            })
+        };
+        if let Some((code, text)) = refusal {
+            self.reply(request, Answer::Refused { code: code.into(), text });
+            return Handled::Ignored(Ignored::Refused);
+        }
+        let id = MissionId(self.missions.len() as u64 + 1);
+        let mission = Mission {
+            id,
+            objective,
+            root: session.clone(),
+            follower: session.clone(),
+            stage: Stage::Planning,
+            tasks: BTreeMap::new(),
+            checks: Vec::new(),
+            project_report: None,
+            master_review: None,
+            attempts: BTreeMap::new(),
+            sessions: BTreeSet::new(),
+            survivors: BTreeSet::new(),
+            iterations: 1,
+            prompts: 0,
+            steps: 0,
+            failures: 0,
+            started: now,
+            ended: None,
+            annotated: None,
+        };
+        self.missions.insert(id, mission);
+        self.queue(id, NewAttempt::fresh(Subject::Plan));
+        let text = format!("Mission {id} has started.");
+        self.reply(request, Answer::Accepted { mission: Some(id), text });
+        Handled::Changed
+    }
+
+    /// Resumes a paused mission, or follows a running one: that of the session, or the only one there is.
+    fn resume_requested(&mut self, now: Millis, request: RequestId, session: SessionId) -> Handled {
+        let id = match self.mission_for(&session) {
+            Ok(id) => id,
+            Err(text) => {
+                let text = format!("{text} To start one, give an objective: /task \"Add a health endpoint\"");
+                self.reply(request, Answer::Refused { code: "NO_MISSION".into(), text });
+                return Handled::Ignored(Ignored::Refused);
+            }
+        };
+        let mission = self.mission_mut(id);
+        if matches!(mission.stage, Stage::Stopping { .. }) {
+            let text = format!("Mission {id} is being stopped; start a new one when it has ended.");
+            self.reply(request, Answer::Refused { code: "MISSION_STOPPING".into(), text });
+            return Handled::Ignored(Ignored::Refused);
+        }
+        mission.follower = session;
+        let text = if let Stage::Paused { phase, .. } = mission.stage {
+            self.resume(now, id, phase);
+            format!("Mission {id} goes on.")
+        } else {
+            format!("Mission {id} is running; this session follows it.")
+        };
+        self.reply(request, Answer::Accepted { mission: Some(id), text });
+        Handled::Changed
+    }
+
+    fn resume(&mut self, now: Millis, id: MissionId, phase: Phase) {
+        let mission = self.mission_mut(id);
+        mission.stage = match phase {
+            Phase::Planning => Stage::Planning,
+            Phase::Executing | Phase::Verifying => Stage::Executing,
+            Phase::MasterReview => Stage::MasterReview,
+        };
+        let blocked: Vec<_> = mission
+            .tasks
+            .iter()
+            .filter(|(_, task)| matches!(task.state, TaskState::Blocked { .. }))
+            .map(|(id, _)| id.clone())
+            .collect();
+        let none_live = mission.attempts.is_empty();
+        for task in blocked {
+            self.unblock(id, &task);
+        }
+        match phase {
+            Phase::Planning if none_live => {
+                self.queue(id, NewAttempt::fresh(Subject::Plan));
+            }
+            Phase::MasterReview if none_live => {
+                self.queue(id, NewAttempt::fresh(Subject::Master));
+            }
+            Phase::Verifying => self.verify_project(now, id),
+            Phase::Planning | Phase::MasterReview | Phase::Executing => {}
+        }
+    }
+
+    /// Gives a blocked task a fresh start.
+    fn unblock(&mut self, mission: MissionId, id: &TaskId) {
+        let task = self.mission_mut(mission).tasks.get_mut(id).expect("the caller found it in the plan");
+        task.fixes = 0;
+        let say = if task.findings.is_empty() {
+            Say::Start { broken_off: None }
+        } else {
+            Say::Fix { findings: task.findings.clone() }
+        };
+        let subject = Subject::Task { task: id.clone() };
+        let attempt = self.queue(mission, NewAttempt { say, ..NewAttempt::fresh(subject.clone()) });
+        self.mission_mut(mission).attempt_queued(&subject, attempt);
+    }
+
+    /// The mission that a command in this session means.
+    fn mission_for(&self, session: &SessionId) -> Result<MissionId, String> {
+        let open = || self.missions.values().filter(|mission| mission.is_open());
+        if let Some(mission) = open().find(|mission| mission.follower == *session || mission.root == *session) {
+            return Ok(mission.id);
+        }
+        let mut all = open();
+        match (all.next(), all.next()) {
+            (Some(mission), None) => Ok(mission.id),
+            (None, _) => Err("There is no mission under way in this project.".into()),
+            (Some(_), Some(_)) => {
+                let names: Vec<_> =
+                    open().map(|mission| format!("{} in session {}", mission.id, mission.follower)).collect();
+                Err(format!(
+                    "Several missions are open ({}). Give the command in the session of the one you mean.",
+                    names.join(", ")
+                ))
+            }
+        }
+    }
+}
+
+// Planning and revising.
+impl Engine {
+    pub(crate) fn plan_accepted(&mut self, id: MissionId, plan: Plan) {
+        let mission = self.mission_mut(id);
+        mission.checks = plan.checks;
+        mission.tasks =
+            plan.tasks.into_iter().map(|spec| (TaskId(spec.id.clone()), Task::new(spec))).collect();
+        mission.stage = Stage::Executing;
+        let text = report::plan_line(mission);
+        let session = mission.follower.clone();
+        self.emit(Effect::ShowToast { session, level: Level::Info, text });
+    }
+
+    pub(crate) fn plan_revised(
+        &mut self,
+        _now: Millis,
+        request: RequestId,
+        session: &SessionId,
+        revision: &Value,
+        denied: &[Vec<String>],
+    ) -> Handled {
+        let tasks_max = self.limits.plan_tasks;
+        let refuse = |engine: &mut Self, code: &str, text: String| {
+            engine.reply(request, Answer::Refused { code: code.into(), text });
+            Handled::Ignored(Ignored::Refused)
+        };
+        let follows = |mission: &&Mission| mission.follower == *session && mission.is_open();
+        let Some(mission) = self.missions.values().find(follows) else {
+            let text = "This session follows no mission that is under way.".into();
+            return refuse(self, "NO_MISSION", text);
+        };
+        let id = mission.id;
+        if mission.tasks.is_empty() || matches!(mission.stage, Stage::Stopping { .. }) {
+            let text = format!("Mission {id} is {}: there is no plan to revise.", report::stage_word(&mission.stage));
+            return refuse(self, "NO_PLAN", text);
+        }
+        let present = mission.tasks.iter().map(|(id, task)| (id.clone(), task.spec.clone())).collect();
+        let revision = match Revision::parse(revision, &present, tasks_max) {
+            Ok(revision) => revision,
+            Err(mistakes) => {
+                let text = format!("The revision was not taken:\n{}", prompt::mistakes(&mistakes));
+                return refuse(self, "BLANK_INVALID", text);
+            }
+        };
+        let mut mistakes = revision.denied(denied);
+        for (index, task) in revision.cancel.iter().enumerate() {
+            let state = &mission.tasks[&TaskId(task.clone())].state;
+            if !matches!(state, TaskState::Pending | TaskState::Ready { .. } | TaskState::Blocked { .. }) {
+                let message = format!("{task:?} is {} and cannot be given up now", report::state_word(state));
+                mistakes.push(crate::Mistake::new(format!("cancel[{index}]"), message));
+            }
+        }
+        for (index, task) in revision.retry.iter().enumerate() {
+            let state = &mission.tasks[&TaskId(task.clone())].state;
+            if !matches!(state, TaskState::Blocked { .. }) {
+                let message = format!("{task:?} is {}; only a blocked task is retried", report::state_word(state));
+                mistakes.push(crate::Mistake::new(format!("retry[{index}]"), message));
+            }
+        }
+        if !mistakes.is_empty() {
+            let text = format!("The revision was not taken:\n{}", prompt::mistakes(&mistakes));
+            return refuse(self, "BLANK_INVALID", text);
+        }
+        self.apply_revision(id, revision);
+        let text = format!("The plan was revised. {}", report::plan_line(&self.missions[&id]));
+        self.reply(request, Answer::Accepted { mission: Some(id), text });
+        Handled::Changed
+    }
+
+    fn apply_revision(&mut self, id: MissionId, revision: Revision) {
+        for task in &revision.cancel {
+            self.cancel_task(id, &TaskId(task.clone()));
+        }
+        for task in revision.retry {
+            self.unblock(id, &TaskId(task));
+        }
+        if !revision.add.is_empty() {
+            self.add_tasks(id, revision.add);
+        }
+        let mission = self.mission_mut(id);
+        if let Stage::Paused { reason: PauseReason::NeedsUser { .. }, phase: Phase::Executing } = mission.stage {
+            // What blocked the mission has been dealt with, as far as the plan goes.
+            mission.stage = Stage::Executing;
+        }
+    }
+
+    /// Gives up a task that has not started, and those that wait for it.
+    fn cancel_task(&mut self, id: MissionId, task_id: &TaskId) {
+        let mission = self.mission_mut(id);
+        let Some(task) = mission.tasks.get_mut(task_id) else { return };
+        match task.state {
+            TaskState::Ready { attempt } => {
+                mission.attempts.remove(&attempt);
+            }
+            TaskState::Pending | TaskState::Blocked { .. } => {}
+            TaskState::Running { .. }
+            | TaskState::Checking { .. }
+            | TaskState::Reviewing { .. }
+            | TaskState::Done
+            | TaskState::Cancelled => return,
+        }
+        task.state = TaskState::Cancelled;
+        let dependents: Vec<_> = mission
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.spec.depends_on.contains(&task_id.0))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for dependent in dependents {
+            self.cancel_task(id, &dependent);
+        }
+    }
+
+    /// Adds tasks to a mission. While the project's checks run, it goes back to executing; a master review comes to
+    /// its end first.
+    fn add_tasks(&mut self, id: MissionId, specs: Vec<TaskSpec>) {
+        let mission = self.mission_mut(id);
+        for spec in specs {
+            mission.tasks.insert(TaskId(spec.id.clone()), Task::new(spec));
+        }
+        if let Stage::Verifying { effect, .. } = mission.stage {
+            mission.stage = Stage::Executing;
+            self.emit(Effect::CancelChecks { effect });
+        }
+    }
+}
+
+// Checks and reviews of tasks.
+impl Engine {
+    pub(crate) fn check_task(
+        &mut self,
+        now: Millis,
+        id: MissionId,
+        task_id: &TaskId,
+        work: Work,
+        session: Option<(SessionId, u64)>,
+    ) {
+        let task = self.mission_mut(id).tasks.get_mut(task_id).expect("an attempt's task is in the plan");
+        task.work = Some(work);
+        task.session = session;
+        self.run_task_checks(now, id, task_id, 0);
+    }
+
+    fn run_task_checks(&mut self, now: Millis, id: MissionId, task_id: &TaskId, losses: u64) {
+        let effect = self.effect_id();
+        let timeout_ms = self.limits.command_ms;
+        let task = self.mission_mut(id).tasks.get_mut(task_id).expect("the caller found it in the plan");
+        let commands = task.spec.acceptance.clone();
+        let until = now + timeout_ms * (commands.len() as u64 + QUEUED_CHECKS) + CHECK_MARGIN_MS;
+        task.state = TaskState::Checking { effect, until, losses };
+        let subject = CheckSubject::Task {
+            task: task_id.clone(),
+            lease: task.spec.files.clone(),
+            before: task.before.clone().unwrap_or_default(),
+            claimed: task.work.as_ref().map(|work| work.files.clone()).unwrap_or_default(),
+        };
+        self.emit(Effect::RunChecks { effect, mission: id, subject, commands, timeout_ms });
+    }
+
+    fn verify_project(&mut self, now: Millis, id: MissionId) {
+        let effect = self.effect_id();
+        let timeout_ms = self.limits.command_ms;
+        let mission = self.mission_mut(id);
+        let commands = mission.checks.clone();
+        let until = now + timeout_ms * (commands.len() as u64 + QUEUED_CHECKS) + CHECK_MARGIN_MS;
+        mission.stage = Stage::Verifying { effect, until };
+        let subject = CheckSubject::Project {};
+        self.emit(Effect::RunChecks { effect, mission: id, subject, commands, timeout_ms });
+    }
+
+    pub(crate) fn checks_finished(&mut self, now: Millis, effect: EffectId, report: CheckReport) -> Handled {
+        let project = self
+            .missions
+            .values()
+            .find(|mission| matches!(mission.stage, Stage::Verifying { effect: e, .. } if e == effect))
+            .map(|mission| mission.id);
+        if let Some(id) = project {
+            let mission = self.mission_mut(id);
+            mission.project_report = Some(report);
+            mission.stage = Stage::MasterReview;
+            self.queue(id, NewAttempt::fresh(Subject::Master));
+            return Handled::Changed;
+        }
+        let task = self.missions.values().filter(|mission| mission.is_open()).find_map(|mission| {
+            let (id, _) = mission.tasks.iter().find(
+                |(_, task)| matches!(task.state, TaskState::Checking { effect: e, .. } if e == effect),
+            )?;
+            Some((mission.id, id.clone()))
+        });
+        let Some((id, task_id)) = task else {
+            return Handled::Ignored(Ignored::StaleEffect);
+        };
+        let verdict = report.verdict;
+        let findings = report.findings.clone();
+        let task = self.mission_mut(id).tasks.get_mut(&task_id).expect("found just now");
+        task.report = Some(report);
+        if verdict == Verdict::Pass {
+            let subject = Subject::Review { task: task_id };
+            let attempt = self.queue(id, NewAttempt::fresh(subject.clone()));
+            self.mission_mut(id).attempt_queued(&subject, attempt);
+        } else {
+            self.fix(now, id, &task_id, findings);
+        }
+        Handled::Changed
+    }
+
+    pub(crate) fn check_failed(&mut self, now: Millis, effect: EffectId, error: &HostError) -> Handled {
+        let finding = Finding {
+            code: "CHECK_NOT_RUN".into(),
+            path: None,
+            message: format!("the checks could not be run: {}", error.message),
+            detail: None,
+        };
+        let report = CheckReport {
+            verdict: Verdict::Unknown,
+            findings: vec![finding],
+            evidence: Vec::new(),
+            changed: Vec::new(),
+        };
+        self.checks_finished(now, effect, report)
+    }
+
+    pub(crate) fn task_reviewed(
+        &mut self,
+        now: Millis,
+        id: MissionId,
+        task_id: &TaskId,
+        review: Review,
+        recoveries: u64,
+    ) {
+        let task = self.mission_mut(id).tasks.get_mut(task_id).expect("an attempt's task is in the plan");
+        task.review = Some(review.clone());
+        match review.verdict {
+            Verdict::Pass => {
+                task.state = TaskState::Done;
+                task.ended = Some(now);
+                task.findings.clear();
+            }
+            Verdict::Fail => {
+                let findings = review.findings.into_iter().map(review_finding).collect();
+                self.fix(now, id, task_id, findings);
+            }
+            Verdict::Unknown => {
+                let subject = Subject::Review { task: task_id.clone() };
+                let say = Say::Start { broken_off: None };
+                self.try_again(now, id, subject, say, recoveries, &Failure::Undecided);
+            }
+        }
+    }
+
+    /// Hands findings back to the session that made the mistake, or to a fresh one when it has been prompted enough.
+    fn fix(&mut self, now: Millis, id: MissionId, task_id: &TaskId, findings: Vec<Finding>) {
+        let (fixes_max, prompts_max) = (self.limits.fixes, self.limits.prompts_per_session);
+        let task = self.mission_mut(id).tasks.get_mut(task_id).expect("the caller found it in the plan");
+        task.findings.clone_from(&findings);
+        if task.fixes >= fixes_max {
+            let reason = format!(
+                "{} fix attempts did not satisfy the checks and the review; the last finding: {}",
+                task.fixes,
+                findings.first().map_or("none", |finding| finding.message.as_str())
+            );
+            return self.block(now, id, task_id, reason);
+        }
+        task.fixes += 1;
+        let session = task.session.clone().filter(|(_, prompts)| *prompts < prompts_max);
+        let subject = Subject::Task { task: task_id.clone() };
+        let new = NewAttempt { say: Say::Fix { findings }, session, ..NewAttempt::fresh(subject.clone()) };
+        let attempt = self.queue(id, new);
+        self.mission_mut(id).attempt_queued(&subject, attempt);
+    }
+
+    fn block(&mut self, _now: Millis, id: MissionId, task_id: &TaskId, reason: String) {
+        let mission = self.mission_mut(id);
+        let task = mission.tasks.get_mut(task_id).expect("the caller found it in the plan");
+        let text = format!("Task {task_id} is blocked: {reason}");
+        task.state = TaskState::Blocked { reason };
+        let session = mission.follower.clone();
+        self.emit(Effect::ShowToast { session, level: Level::Warning, text });
+    }
+
+    /// A subject failed too often: the user is asked.
+    pub(crate) fn give_up(&mut self, now: Millis, id: MissionId, subject: &Subject, failure: &Failure) {
+        match subject.task() {
+            Some(task) => {
+                let reason = format!("{} sessions in a row failed; the last: {failure}", self.limits.recoveries + 1);
+                self.block(now, id, &task.clone(), reason);
+            }
+            None => {
+                let what = if *subject == Subject::Plan { "plan" } else { "master review" };
+                let question = format!(
+                    "The {what} could not be made: {} sessions in a row failed; the last: {failure}. \
+                     Mend the cause and resume with /task, or end it with /stop.",
+                    self.limits.recoveries + 1
+                );
+                self.pause(id, PauseReason::NeedsUser { question });
+            }
+        }
+    }
+}
+
+fn review_finding(finding: crate::blank::ReviewFinding) -> Finding {
+    Finding {
+        code: "REVIEW".into(),
+        path: (!finding.files.is_empty()).then(|| finding.files.join(", ")),
+        message: finding.message,
+        detail: None,
+    }
+}
+
+// Barrier, master review, seal.
+impl Engine {
+    /// Moves every mission on as far as its state allows, and admits what waits.
+    pub(crate) fn advance(&mut self, now: Millis) {
+        let ids: Vec<_> = self.missions.keys().copied().collect();
+        for &id in &ids {
+            if self.missions[&id].stage == Stage::Executing {
+                self.release_tasks(id);
+                self.pass_barrier(now, id);
+            }
+        }
+        self.admit_all(now);
+        for id in ids {
+            self.end_stop(now, id);
+            self.annotate(id);
+        }
+    }
+
+    /// Queues the tasks whose dependencies are done.
+    fn release_tasks(&mut self, id: MissionId) {
+        let mission = &self.missions[&id];
+        let free: Vec<_> = mission
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.state == TaskState::Pending && mission.is_free(task))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for task in free {
+            let subject = Subject::Task { task };
+            let attempt = self.queue(id, NewAttempt::fresh(subject.clone()));
+            self.mission_mut(id).attempt_queued(&subject, attempt);
+        }
+    }
+
+    fn pass_barrier(&mut self, now: Millis, id: MissionId) {
+        let mission = &self.missions[&id];
+        let unfinished =
+            mission.tasks.values().filter(|task| !matches!(task.state, TaskState::Done | TaskState::Cancelled));
+        let (mut blocked, mut moving) = (Vec::new(), false);
+        for task in unfinished {
+            match &task.state {
+                TaskState::Blocked { reason } => blocked.push(format!("{}: {reason}", task.spec.id)),
+                TaskState::Pending => {}
+                _ => moving = true,
+            }
+        }
+        if moving {
+            return;
+        }
+        if !blocked.is_empty() {
+            let question = format!(
+                "Nothing can go on without you. Blocked: {}. Say what to change and let the plan be revised, mend it \
+                 yourself and resume with /task, or end it with /stop.",
+                blocked.join("; ")
+            );
+            self.pause(id, PauseReason::NeedsUser { question });
+        } else if mission.done_count() == 0 {
+            self.end(now, id, Stage::Failed { reason: "every task was given up".into() });
+        } else {
+            self.verify_project(now, id);
+        }
+    }
+
+    pub(crate) fn mission_reviewed(&mut self, now: Millis, id: MissionId, review: Review, recoveries: u64) {
+        let iterations_max = self.limits.iterations;
+        let tasks_max = self.limits.plan_tasks;
+        let mission = self.mission_mut(id);
+        mission.master_review = Some(review.clone());
+        let failed_checks = mission.failed_project_checks();
+        match review.verdict {
+            // The plan was revised while the review was on its way: execute, and come back.
+            Verdict::Pass if mission.has_unfinished_tasks() => mission.stage = Stage::Executing,
+            Verdict::Pass if !failed_checks => self.end(now, id, Stage::Sealed),
+            Verdict::Unknown | Verdict::Pass => {
+                let say = Say::Start { broken_off: None };
+                self.try_again(now, id, Subject::Master, say, recoveries, &Failure::Undecided);
+            }
+            Verdict::Fail if mission.iterations >= iterations_max => {
+                let reason = format!("the master review still had findings after {iterations_max} rounds");
+                self.end(now, id, Stage::Failed { reason });
+            }
+            Verdict::Fail if mission.tasks.len() + review.findings.len() > usize::try_from(tasks_max).unwrap_or(usize::MAX) => {
+                let reason = format!("the findings of the master review would make more than {tasks_max} tasks");
+                self.end(now, id, Stage::Failed { reason });
+            }
+            Verdict::Fail => {
+                mission.iterations += 1;
+                mission.stage = Stage::Executing;
+                let specs = finding_tasks(mission, &review);
+                self.add_tasks(id, specs);
+            }
+        }
+    }
+
+    /// Brings a mission to its end and tells those who follow it.
+    fn end(&mut self, now: Millis, id: MissionId, stage: Stage) {
+        let (outcome, level) = match stage {
+            Stage::Sealed => (Outcome::Sealed, Level::Success),
+            Stage::Stopped => (Outcome::Stopped, Level::Warning),
+            _ => (Outcome::Failed, Level::Error),
+        };
+        let mission = self.mission_mut(id);
+        if stage == Stage::Sealed {
+            assert!(mission.has_evidence(), "a mission is sealed only on passing evidence");
+        }
+        mission.stage = stage;
+        mission.ended = Some(now);
+        self.report_mission(id, outcome, level);
+    }
+
+    fn report_mission(&mut self, id: MissionId, outcome: Outcome, level: Level) {
+        let mission = &self.missions[&id];
+        let session = mission.follower.clone();
+        let report = report::report(mission);
+        let text = report::headline(mission);
+        self.emit(Effect::ShowToast { session: session.clone(), level, text });
+        self.emit(Effect::ReportMission { mission: id, session, outcome, report });
+    }
+
+    fn annotate(&mut self, id: MissionId) {
+        let mission = self.missions.get_mut(&id).expect("the caller iterates the map");
+        let done = mission.done_count();
+        let note = (report::stage_word(&mission.stage).to_owned(), done, mission.tasks.len());
+        if mission.annotated.as_ref() == Some(&note) {
+            return;
+        }
+        mission.annotated = Some(note.clone());
+        let session = mission.root.clone();
+        let (stage, done, total) = note;
+        self.emit(Effect::Annotate { session, mission: id, stage, done, total });
+    }
+}
+
+impl Mission {
+    /// Whether every task is done on passing checks and review, and so is the whole.
+    pub(crate) fn has_evidence(&self) -> bool {
+        let passes = |report: &Option<CheckReport>| {
+            report.as_ref().is_some_and(|report| report.verdict == Verdict::Pass && !report.evidence.is_empty())
+        };
+        let agrees = |review: &Option<Review>| review.as_ref().is_some_and(|review| review.verdict == Verdict::Pass);
+        let tasks = self.tasks.values().filter(|task| task.state != TaskState::Cancelled);
+        passes(&self.project_report)
+            && agrees(&self.master_review)
+            && tasks.clone().count() > 0
+            && tasks.into_iter().all(|task| {
+                task.state == TaskState::Done && passes(&task.report) && agrees(&task.review)
+            })
+    }
+}
+
+/// Makes tasks of the findings of a master review. Those that share files are put in order.
+fn finding_tasks(mission: &Mission, review: &Review) -> Vec<TaskSpec> {
+    let mut specs: Vec<TaskSpec> = Vec::new();
+    for (index, finding) in review.findings.iter().enumerate() {
+        let depends_on = specs
+            .iter()
+            .filter(|earlier| {
+                earlier.files.iter().any(|a| finding.files.iter().any(|b| crate::lease::overlap(a, b)))
+            })
+            .map(|earlier| earlier.id.clone())
+            .collect();
+        let id = (1..)
+            .map(|n| match n {
+                1 => format!("finding-{}-{}", mission.iterations, index + 1),
+                n => format!("finding-{}-{}-{n}", mission.iterations, index + 1),
+            })
+            .find(|id| !mission.tasks.contains_key(&TaskId(id.clone())))
+            .expect("numbers do not end");
+        specs.push(TaskSpec {
+            id,
+            title: first_line(&finding.message),
+            objective: finding.message.clone(),
+            files: finding.files.clone(),
+            depends_on,
+            acceptance: mission.checks.clone(),
+            priority: Priority::High,
+        });
+    }
+    specs
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.trim().lines().next().unwrap_or_default();
+    match line.char_indices().nth(80) {
+        Some((cut, _)) => format!("{}…", &line[..cut]),
+        None => line.to_owned(),
+    }
+}
+
+// Pausing and stopping.
+impl Engine {
+    pub(crate) fn interrupted(&mut self, now: Millis, session: &SessionId, cause: Interruption) -> Handled {
+        let Interruption::User = cause;
+        let found = self.missions.values().find(|mission| mission.follower == *session && mission.is_under_way());
+        let Some(id) = found.map(|mission| mission.id) else {
+            return Handled::Ignored(Ignored::ForeignSession);
+        };
+        self.pause(id, PauseReason::Interrupted);
+        self.rest_attempts(now, id);
+        Handled::Changed
+    }
+
+    fn pause(&mut self, id: MissionId, reason: PauseReason) {
+        let mission = self.mission_mut(id);
+        let phase = mission.phase();
+        if let Stage::Verifying { effect, .. } = mission.stage {
+            self.emit(Effect::CancelChecks { effect });
+        }
+        self.mission_mut(id).stage = Stage::Paused { reason, phase };
+        self.report_mission(id, Outcome::Paused, Level::Warning);
+    }
+
+    /// Ends what the mission's sessions do. What cannot be ended at once is ended by its outcome.
+    fn rest_attempts(&mut self, now: Millis, id: MissionId) {
+        let live: Vec<_> =
+            self.missions[&id].attempts.values().map(|attempt| (attempt.id, attempt.turn.clone())).collect();
+        let paused = matches!(self.missions[&id].stage, Stage::Paused { .. });
+        for (attempt, turn) in live {
+            match turn {
+                Turn::Queued { .. } if paused => {}
+                Turn::Snapshotting { .. } if paused => {
+                    // Its outcome will be stale; the files have not been touched.
+                    let subject = self.missions[&id].attempts[&attempt].subject.clone();
+                    self.rest_attempt(id, attempt);
+                    if let Some(task) = subject.worker_task()
+                        && let Some(task) = self.mission_mut(id).tasks.get_mut(task)
+                    {
+                        task.state = TaskState::Ready { attempt };
+                    }
+                }
+                Turn::Queued { .. } | Turn::Snapshotting { .. } => self.rest_attempt(id, attempt),
+                Turn::Prompting { .. } | Turn::Working { .. } => {
+                    self.abort(now, id, attempt, AfterAbort::Rest);
+                }
+                Turn::Aborting { .. } => {
+                    if let Turn::Aborting { then, .. } = &mut self.attempt_mut(id, attempt).turn {
+                        *then = AfterAbort::Rest;
+                    }
+                }
+                Turn::Opening { .. } => {}
+            }
+        }
+    }
+
+    pub(crate) fn stop_requested(&mut self, now: Millis, request: RequestId, session: &SessionId) -> Handled {
+        let id = match self.mission_for(session) {
+            Ok(id) => id,
+            Err(text) => {
+                self.reply(request, Answer::Refused { code: "NO_MISSION".into(), text });
+                return Handled::Ignored(Ignored::Refused);
+            }
+        };
+        let mission = self.mission_mut(id);
+        if let Stage::Stopping { requests } = &mut mission.stage {
+            requests.push(request);
+            return Handled::Changed;
+        }
+        let mut checks: Vec<_> = mission
+            .tasks
+            .values()
+            .filter_map(|task| match task.state {
+                TaskState::Checking { effect, .. } => Some(effect),
+                _ => None,
+            })
+            .collect();
+        if let Stage::Verifying { effect, .. } = mission.stage {
+            checks.push(effect);
+        }
+        mission.stage = Stage::Stopping { requests: vec![request] };
+        for task in mission.tasks.values_mut().filter(|task| task.state != TaskState::Done) {
+            task.state = TaskState::Cancelled;
+        }
+        for effect in checks {
+            self.emit(Effect::CancelChecks { effect });
+        }
+        self.rest_attempts(now, id);
+        Handled::Changed
+    }
+
+    /// Ends a stop when no session is left, and answers those who asked for it.
+    fn end_stop(&mut self, now: Millis, id: MissionId) {
+        let mission = &self.missions[&id];
+        let Stage::Stopping { requests } = &mission.stage else { return };
+        if !mission.attempts.is_empty() {
+            return;
+        }
+        let requests = requests.clone();
+        self.end(now, id, Stage::Stopped);
+        let text = report::report(&self.missions[&id]);
+        for request in requests {
+            self.reply(request, Answer::Accepted { mission: Some(id), text: text.clone() });
+        }
+    }
+}
+
+// Time.
+impl Engine {
+    pub(crate) fn deadline_passed(&mut self, now: Millis) -> Handled {
+        let mut any = false;
+        let ids: Vec<_> = self.missions.keys().copied().collect();
+        for id in ids {
+            any |= self.attempts_due(now, id);
+            any |= self.checks_due(now, id);
+        }
+        if any { Handled::Changed } else { Handled::Ignored(Ignored::NothingDue) }
+    }
+
+    /// Runs checks again whose outcome never came.
+    fn checks_due(&mut self, now: Millis, id: MissionId) -> bool {
+        let losses_max = self.limits.recoveries;
+        let mission = &self.missions[&id];
+        if !mission.is_open() {
+            return false;
+        }
+        let due: Vec<_> = mission
+            .tasks
+            .iter()
+            .filter_map(|(task, state)| match state.state {
+                TaskState::Checking { effect, until, losses } if until <= now => Some((task.clone(), effect, losses)),
+                _ => None,
+            })
+            .collect();
+        let verifying = match mission.stage {
+            Stage::Verifying { effect, until } if until <= now => Some(effect),
+            _ => None,
+        };
+        for (task, effect, losses) in &due {
+            self.emit(Effect::CancelChecks { effect: *effect });
+            if *losses >= losses_max {
+                self.block(now, id, task, "its checks gave no result".into());
+            } else {
+                self.run_task_checks(now, id, task, losses + 1);
+            }
+        }
+        if let Some(effect) = verifying {
+            self.emit(Effect::CancelChecks { effect });
+            self.verify_project(now, id);
+        }
+        !due.is_empty() || verifying.is_some()
+    }
+}
+
+// What people see.
+impl Engine {
+    pub(crate) fn todo_edited(&mut self, text: String, cut: bool) -> Handled {
+        let followers: BTreeSet<_> = self
+            .missions
+            .values()
+            .filter(|mission| mission.is_open())
+            .map(|mission| mission.follower.clone())
+            .collect();
+        let text = prompt::todo_proposal(&text, cut);
+        for session in followers {
+            let note = "Your edit of .opencode/todo.md was kept as a proposal to the commander.".to_owned();
+            self.emit(Effect::ShowToast { session: session.clone(), level: Level::Info, text: note });
+            self.emit(Effect::TellCommander { session, text: text.clone() });
+        }
+        // The list is rendered again even though it has not changed: the file has.
+        self.todo.clear();
+        Handled::Changed
+    }
+
+    /// Has the list of tasks written when it reads differently from the last time.
+    pub(crate) fn render_todo(&mut self) {
+        if self.missions.is_empty() {
+            return;
+        }
+        let text = report::todo(self.missions.values());
+        if text != self.todo {
+            self.todo.clone_from(&text);
+            self.emit(Effect::RenderTodo { text });
+        }
+    }
+
+    /// Checks what must hold after every event.
+    ///
+    /// # Panics
+    /// When something does not hold; the message names it.
+    pub fn check_invariants(&self) {
+        for role in [Role::Planner, Role::Worker, Role::Reviewer] {
+            let held = self.slots_held(role);
+            assert!(held <= role.slots(&self.limits), "{held} slots of the {} lane are held", role.name());
+        }
+        let mut leases: Vec<(&str, MissionId, &str)> = Vec::new();
+        for mission in self.missions.values() {
+            for task in mission.tasks.values() {
+                if task.holds_lease() {
+                    assert!(mission.is_free(task), "task {} runs before its dependencies", task.spec.id);
+                    for file in &task.spec.files {
+                        for (other, holder, name) in &leases {
+                            assert!(
+                                (*holder == mission.id && *name == task.spec.id) || !crate::lease::overlap(other, file),
+                                "{file} is leased to {name} and to {}",
+                                task.spec.id
+                            );
+                        }
+                        leases.push((file, mission.id, &task.spec.id));
+                    }
+                }
+                let attempt = match task.state {
+                    TaskState::Ready { attempt }
+                    | TaskState::Running { attempt }
+                    | TaskState::Reviewing { attempt } => attempt,
+                    TaskState::Pending
+                    | TaskState::Checking { .. }
+                    | TaskState::Done
+                    | TaskState::Blocked { .. }
+                    | TaskState::Cancelled => continue,
+                };
+                assert!(
+                    !mission.is_open() || mission.attempts.contains_key(&attempt),
+                    "task {} waits for {attempt}, which is gone",
+                    task.spec.id
+                );
+            }
+            if mission.stage == Stage::Sealed {
+                assert!(mission.has_evidence(), "{} is sealed without evidence", mission.id);
+            }
+            if !mission.is_open() {
+                assert!(mission.attempts.is_empty(), "{} has ended with live attempts", mission.id);
+            }
+            if mission.is_under_way() {
+                let checking = mission.tasks.values().any(|task| matches!(task.state, TaskState::Checking { .. }));
+                assert!(
+                    checking || matches!(mission.stage, Stage::Verifying { .. }) || !mission.attempts.is_empty(),
+                    "{} is under way, and nothing moves it",
+                    mission.id
+                );
+            }
+        }
+    }
+}
+
+const OBJECTIVE_MAX_BYTES: usize = 32 * 1024;
+/// Other requests that may stand before one in the runner's queue.
+const QUEUED_CHECKS: u64 = 10;
+const CHECK_MARGIN_MS: Millis = 60_000;

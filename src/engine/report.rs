@@ -1,0 +1,213 @@
+//! What people read: the list of tasks, the status, and the report of a mission that came to rest.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::mission::PauseReason;
+use crate::{Engine, Mission, SessionId, Stage, Task, TaskState, plan};
+
+/// The stage in one word.
+pub(crate) fn stage_word(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Planning => "planning",
+        Stage::Executing => "executing",
+        Stage::Verifying { .. } => "verifying",
+        Stage::MasterReview => "in master review",
+        Stage::Paused { .. } => "paused",
+        Stage::Stopping { .. } => "stopping",
+        Stage::Sealed => "sealed",
+        Stage::Stopped => "stopped",
+        Stage::Failed { .. } => "failed",
+    }
+}
+
+/// The state of a task in one word.
+pub(crate) fn state_word(state: &TaskState) -> &'static str {
+    match state {
+        TaskState::Pending => "pending",
+        TaskState::Ready { .. } => "ready",
+        TaskState::Running { .. } => "running",
+        TaskState::Checking { .. } => "checking",
+        TaskState::Reviewing { .. } => "reviewing",
+        TaskState::Done => "done",
+        TaskState::Blocked { .. } => "blocked",
+        TaskState::Cancelled => "cancelled",
+    }
+}
+
+pub(crate) fn plan_line(mission: &Mission) -> String {
+    let specs = mission.tasks.values().map(|task| &task.spec);
+    let waves = plan::waves(specs).values().copied().max().unwrap_or(0);
+    format!("Mission {}: {} in {}.", mission.id, count(mission.tasks.len(), "task"), count(waves, "wave"))
+}
+
+pub(crate) fn headline(mission: &Mission) -> String {
+    let done = format!("{} of {} done", mission.done_count(), count(mission.tasks.len(), "task"));
+    match &mission.stage {
+        Stage::Paused { reason: PauseReason::Interrupted, .. } => {
+            format!("Mission {} is paused: you broke it off. {done}. /task resumes it, /stop ends it.", mission.id)
+        }
+        Stage::Paused { reason: PauseReason::NeedsUser { question }, .. } => {
+            format!("Mission {} is paused and needs you. {question}", mission.id)
+        }
+        Stage::Failed { reason } => format!("Mission {} failed: {reason}. {done}.", mission.id),
+        stage => format!("Mission {} is {}. {done}.", mission.id, stage_word(stage)),
+    }
+}
+
+/// The report of a mission, as Markdown.
+pub(crate) fn report(mission: &Mission) -> String {
+    let mut text = headline(mission) + "\n\n";
+    let _ = writeln!(text, "Objective: {}\n", mission.objective.trim());
+    for task in mission.tasks.values() {
+        let _ = writeln!(text, "- {}", task_line(task));
+    }
+    let files: std::collections::BTreeSet<_> = mission
+        .tasks
+        .values()
+        .filter_map(|task| task.report.as_ref())
+        .flat_map(|report| report.changed.iter().map(|change| change.path.as_str()))
+        .collect();
+    if !files.is_empty() {
+        let _ = writeln!(text, "\nChanged files: {}", files.into_iter().collect::<Vec<_>>().join(", "));
+    }
+    if let Some(report) = &mission.project_report {
+        let _ = writeln!(text, "\nProject checks:");
+        for evidence in report.evidence.iter().filter(|evidence| evidence["kind"] == "command") {
+            let argv: Vec<_> =
+                evidence["argv"].as_array().into_iter().flatten().filter_map(|arg| arg.as_str()).collect();
+            let _ = writeln!(
+                text,
+                "- {}: exit code {}, {} ms, output {}",
+                argv.join(" "),
+                evidence["exitCode"],
+                evidence["durationMs"],
+                evidence["outputDigest"].as_str().map_or("none", |digest| digest.get(..16).unwrap_or(digest))
+            );
+        }
+    }
+    if let Some(review) = &mission.master_review {
+        let _ = writeln!(text, "\nMaster review: {}", review.summary.trim());
+    }
+    let waves = plan::waves(mission.tasks.values().map(|task| &task.spec)).values().copied().max().unwrap_or(0);
+    let _ = writeln!(
+        text,
+        "\n{} in {}, {}, {}, {}, {} failed attempts.",
+        count(mission.tasks.len(), "task"),
+        count(waves, "wave"),
+        count(usize::try_from(mission.iterations).unwrap_or(0), "round"),
+        count(mission.sessions.len(), "session"),
+        count(usize::try_from(mission.steps).unwrap_or(0), "model request"),
+        mission.failures
+    );
+    if !mission.survivors.is_empty() {
+        let names: Vec<_> = mission.survivors.iter().map(|session| session.0.as_str()).collect();
+        let _ = writeln!(text, "Sessions that could not be ended: {}", names.join(", "));
+    }
+    text
+}
+
+/// How the missions stand, the one of the asking session first.
+pub(crate) fn status(engine: &Engine, session: &SessionId) -> String {
+    let mut missions: Vec<_> = engine.missions().values().collect();
+    missions.sort_by_key(|mission| (mission.follower != *session, !mission.is_open(), std::cmp::Reverse(mission.id)));
+    if missions.is_empty() {
+        return "There has been no mission in this project. /task \"…\" starts one.".into();
+    }
+    let mut text = String::new();
+    for (index, mission) in missions.into_iter().enumerate() {
+        if index > 0 && !mission.is_open() {
+            let _ = writeln!(text, "{}", headline(mission));
+            continue;
+        }
+        let _ = writeln!(text, "{}\n", headline(mission));
+        for task in mission.tasks.values() {
+            let _ = writeln!(text, "- {}", task_line(task));
+        }
+        let live = mission.attempts.values().filter(|attempt| attempt.holds_slot()).count();
+        let _ = writeln!(
+            text,
+            "\nRound {}, {} under way, {} opened, {}.\n",
+            mission.iterations,
+            count(live, "session"),
+            mission.sessions.len(),
+            count(usize::try_from(mission.steps).unwrap_or(0), "model request")
+        );
+    }
+    text
+}
+
+fn task_line(task: &Task) -> String {
+    let mut line = format!("{} {}: {}", task.spec.id, state_word(&task.state), task.spec.title);
+    if task.fixes > 0 {
+        let _ = write!(line, " ({})", count(usize::try_from(task.fixes).unwrap_or(0), "fix attempt"));
+    }
+    if let TaskState::Blocked { reason } = &task.state {
+        let _ = write!(line, " — {reason}");
+    }
+    line
+}
+
+/// The list of tasks of all missions, as Markdown.
+pub(crate) fn todo<'a>(missions: impl Iterator<Item = &'a Mission>) -> String {
+    let mut text = String::from("# Missions\n\nRendered from the orchestrator's journal. Edits are kept as proposals.\n");
+    for mission in missions {
+        let objective = mission.objective.trim().replace('\n', " ");
+        let _ = write!(text, "\n## {} ({}): {objective}\n\n", mission.id, stage_word(&mission.stage));
+        let waves = plan::waves(mission.tasks.values().map(|task| &task.spec));
+        let mut tasks: Vec<_> = mission.tasks.values().collect();
+        tasks.sort_by_key(|task| (waves.get(task.spec.id.as_str()), task.spec.id.clone()));
+        for task in tasks {
+            let mark = match task.state {
+                TaskState::Done => 'x',
+                TaskState::Cancelled => '-',
+                _ => ' ',
+            };
+            let _ = writeln!(text, "- [{mark}] {}", task_line(task));
+        }
+    }
+    text
+}
+
+/// A mission for programs: what `/status`, panels and other processes show.
+pub(crate) fn summary(mission: &Mission) -> Value {
+    let waves = plan::waves(mission.tasks.values().map(|task| &task.spec));
+    let tasks: Vec<_> = mission
+        .tasks
+        .values()
+        .map(|task| {
+            json!({
+                "id": task.spec.id,
+                "title": task.spec.title,
+                "state": state_word(&task.state),
+                "wave": waves.get(task.spec.id.as_str()),
+                "fixes": task.fixes,
+                "tries": task.tries,
+                "started": task.started,
+                "ended": task.ended,
+            })
+        })
+        .collect();
+    json!({
+        "id": mission.id,
+        "objective": mission.objective,
+        "root": mission.root,
+        "follower": mission.follower,
+        "stage": stage_word(&mission.stage),
+        "headline": headline(mission),
+        "iterations": mission.iterations,
+        "sessions": mission.sessions.len(),
+        "live": mission.attempts.values().filter(|attempt| attempt.holds_slot()).count(),
+        "prompts": mission.prompts,
+        "steps": mission.steps,
+        "failures": mission.failures,
+        "started": mission.started,
+        "ended": mission.ended,
+        "tasks": tasks,
+    })
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}

@@ -1,0 +1,71 @@
+//! Which waiting attempt is next: lanes of slots per role, a cap on all, and leases that must be free.
+//!
+//! Slots and leases are not counted but read off the attempts and tasks that hold them, so that none can leak.
+
+use crate::question::Role;
+use crate::{Attempt, AttemptId, Engine, Millis, Mission, MissionId, Priority, TaskState, lease};
+
+impl Engine {
+    /// Gives free slots to waiting attempts until none fits.
+    pub(crate) fn admit_all(&mut self, now: Millis) {
+        while let Some((mission, attempt)) = self.next_attempt() {
+            self.admit(now, mission, attempt);
+        }
+    }
+
+    /// The slots of the role's lane that are held.
+    #[must_use]
+    pub fn slots_held(&self, role: Role) -> u64 {
+        self.live().filter(|(_, attempt)| attempt.role() == role && attempt.holds_slot()).count() as u64
+    }
+
+    fn live(&self) -> impl Iterator<Item = (&Mission, &Attempt)> {
+        self.missions
+            .values()
+            .flat_map(|mission| mission.attempts.values().map(move |attempt| (mission, attempt)))
+    }
+
+    /// The waiting attempt that is admitted next: reviews before work before plans, what has begun before what has
+    /// not, then by priority, then the oldest.
+    fn next_attempt(&self) -> Option<(MissionId, AttemptId)> {
+        let held: u64 = [Role::Planner, Role::Worker, Role::Reviewer].map(|role| self.slots_held(role)).iter().sum();
+        if held >= self.limits.sessions {
+            return None;
+        }
+        [Role::Reviewer, Role::Worker, Role::Planner]
+            .into_iter()
+            .filter(|role| self.slots_held(*role) < role.slots(&self.limits))
+            .find_map(|role| {
+                self.live()
+                    .filter(|(mission, attempt)| attempt.role() == role && self.is_admissible(mission, attempt))
+                    .min_by_key(|(mission, attempt)| order(mission, attempt))
+                    .map(|(mission, attempt)| (mission.id, attempt.id))
+            })
+    }
+
+    fn is_admissible(&self, mission: &Mission, attempt: &Attempt) -> bool {
+        if !mission.is_under_way() || attempt.turn != (crate::Turn::Queued { not_before: None }) {
+            return false;
+        }
+        let Some(task) = attempt.subject.worker_task().and_then(|task| mission.tasks.get(task)) else {
+            return true;
+        };
+        // A task that has begun holds its lease already.
+        task.holds_lease() || !self.overlaps_a_lease(&task.spec.files)
+    }
+
+    fn overlaps_a_lease(&self, files: &[String]) -> bool {
+        self.missions.values().flat_map(|mission| mission.tasks.values()).filter(|task| task.holds_lease()).any(
+            |holder| {
+                holder.spec.files.iter().any(|held| files.iter().any(|file| lease::overlap(held, file)))
+            },
+        )
+    }
+}
+
+/// Sorts what has begun before what has not, then by priority, then by age.
+fn order(mission: &Mission, attempt: &Attempt) -> (bool, Priority, AttemptId) {
+    let task = attempt.subject.task().and_then(|task| mission.tasks.get(task));
+    let fresh = task.is_some_and(|task| matches!(task.state, TaskState::Ready { .. }));
+    (fresh, task.map_or(Priority::Normal, |task| task.spec.priority), attempt.id)
+}

@@ -1,0 +1,639 @@
+//! Whole missions against a scripted host with a virtual clock and seeded faults.
+//!
+//! Every outcome may be lost, doubled, late or out of order; sessions fail, hang, run away or vanish; the process is
+//! killed and the journal replayed at any step; the user stops, breaks off, resumes and edits. After every event the
+//! invariants must hold, and every mission must end or say whom it waits for.
+//!
+//! A failure prints its seed. `SIM_SEED=<n> cargo test -p orchestrator-engine --test simulator` repeats it alone,
+//! `SIM_SEEDS=<count>` runs more than the default.
+
+#![expect(clippy::print_stdout, reason = "the counts of seeds, events and faults are the test's evidence")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fastrand::Rng;
+use orchestrator_engine::{
+    Agents, Answer, AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Event, Finding, Handled, HostError,
+    Interruption, Limits, Millis, Outcome, Question, Role, SessionId, Stage, TaskState, TurnFacts, Verdict,
+};
+use serde_json::{Value, json};
+
+/// How often each fault was injected.
+type Faults = BTreeMap<&'static str, u64>;
+
+/// A session of the scripted host. It survives a crash of the process; what it was doing does not.
+#[derive(Debug)]
+struct Session {
+    id: SessionId,
+    attempt: AttemptId,
+    /// Prompts taken, with how the answer to each stands.
+    prompts: Vec<(EffectId, Option<TurnFacts>)>,
+    busy: bool,
+}
+
+/// Something that happens at a time: an event that reaches the engine, or a step of the host itself.
+#[derive(Clone, Debug)]
+enum Happening {
+    Deliver(Event),
+    Execute(Effect),
+    /// The model's turn in answer to a prompt ends.
+    EndTurn { session: SessionId, prompt: EffectId, facts: TurnFacts },
+}
+
+struct World {
+    rng: Rng,
+    now: Millis,
+    engine: Engine,
+    /// Serialised records, as a journal would hold them.
+    journal: Vec<(Millis, String)>,
+    agenda: BTreeMap<(Millis, u64), Happening>,
+    order: u64,
+    sessions: Vec<Session>,
+    next_request: u64,
+    faults: Faults,
+    fault_rate: f64,
+    worker_slots: u64,
+    done: BTreeSet<String>,
+    acknowledged: BTreeSet<String>,
+    outcomes: Vec<Outcome>,
+    events: u64,
+    resumes: u32,
+    cancelled_checks: BTreeSet<EffectId>,
+    last_execution: Millis,
+}
+
+const ROOT: &str = "ses_root";
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let fault_rate = [0.0, 0.02, 0.08, 0.2][rng.usize(..4)];
+        let worker_slots = 1 + rng.u64(..8);
+        let mut world = Self {
+            rng,
+            now: 1_000_000,
+            engine: Engine::default(),
+            journal: Vec::new(),
+            agenda: BTreeMap::new(),
+            order: 0,
+            sessions: Vec::new(),
+            next_request: 0,
+            faults: Faults::new(),
+            fault_rate,
+            worker_slots,
+            done: BTreeSet::new(),
+            acknowledged: BTreeSet::new(),
+            outcomes: Vec::new(),
+            events: 0,
+            resumes: 0,
+            cancelled_checks: BTreeSet::new(),
+            last_execution: 0,
+        };
+        world.start();
+        world.request_mission("Build it");
+        world
+    }
+
+    fn start(&mut self) {
+        let limits = Limits { worker_slots: self.worker_slots, iterations: 4, ..Limits::default() };
+        self.handle(Event::EngineStarted { limits, agents: Agents::default() });
+    }
+
+    fn request(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request
+    }
+
+    fn request_mission(&mut self, objective: &str) {
+        let request = self.request();
+        self.handle(Event::MissionRequested { request, session: ROOT.into(), objective: objective.into() });
+    }
+
+    fn fault(&mut self, name: &'static str) -> bool {
+        let hit = self.rng.f64() < self.fault_rate;
+        if hit {
+            *self.faults.entry(name).or_default() += 1;
+        }
+        hit
+    }
+
+    fn at(&mut self, delay: Millis, happening: Happening) {
+        self.order += 1;
+        self.agenda.insert((self.now + delay, self.order), happening);
+    }
+
+    /// Sends an outcome on its way, where it may be lost, doubled, late or overtaken.
+    fn deliver(&mut self, delay: Millis, event: Event) {
+        if self.fault("lost") {
+            return;
+        }
+        let mut delay = delay + self.rng.u64(..20);
+        if self.fault("late") {
+            delay += self.rng.u64(..90_000);
+        } else if self.fault("reordered") {
+            delay += self.rng.u64(..2_000);
+        }
+        if self.fault("doubled") {
+            let again = delay + self.rng.u64(..5_000);
+            self.at(again, Happening::Deliver(event.clone()));
+        }
+        self.at(delay, Happening::Deliver(event));
+    }
+
+    /// Feeds one event as the driver would: through its journalled form, with the invariants checked after it.
+    fn handle(&mut self, event: Event) {
+        self.events += 1;
+        let record = serde_json::to_string(&event).unwrap();
+        let event: Event = serde_json::from_str(&record).unwrap();
+        let handled = self.engine.handle(self.now, event);
+        if handled == Handled::Changed {
+            self.journal.push((self.now, record));
+        }
+        self.engine.check_invariants();
+        while let Some(effect) = self.engine.poll_effect() {
+            self.take(effect);
+        }
+        self.check_history();
+    }
+
+    /// Answers at once what the driver answers at once, and sends the rest to the host.
+    fn take(&mut self, effect: Effect) {
+        match effect {
+            Effect::Reply { answer, .. } => {
+                if let Answer::Refused { text, .. } = answer {
+                    assert!(!text.is_empty());
+                }
+            }
+            Effect::ReportMission { outcome, report, .. } => {
+                assert!(report.contains("Mission m1"));
+                self.outcomes.push(outcome);
+            }
+            Effect::RenderTodo { text } => {
+                if self.fault("todo edited") {
+                    self.deliver(10, Event::TodoEdited { text, cut: false });
+                }
+            }
+            Effect::CancelChecks { effect } => {
+                self.cancelled_checks.insert(effect);
+            }
+            Effect::ShowToast { .. } | Effect::TellCommander { .. } | Effect::Annotate { .. } => {}
+            effect => {
+                // One after another, as the plugin does for each session.
+                let at = (self.now + 1 + self.rng.u64(..10)).max(self.last_execution);
+                self.last_execution = at;
+                self.at(at - self.now, Happening::Execute(effect));
+            }
+        }
+    }
+
+    fn execute(&mut self, effect: Effect) {
+        if effect.id().is_some() && self.fault("effect failed") {
+            let error = HostError { name: "timeout".into(), message: "no answer".into() };
+            // It may have happened all the same.
+            if self.rng.bool() {
+                self.deliver(5, Event::EffectFailed { effect: effect.id().unwrap(), error });
+                return;
+            }
+            let id = effect.id().unwrap();
+            self.perform(effect);
+            self.agenda.retain(|_, happening| !outcome_of(happening, id));
+            self.deliver(5, Event::EffectFailed { effect: id, error });
+            return;
+        }
+        self.perform(effect);
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::OpenSession { effect, attempt, .. } => {
+                let id = SessionId(format!("ses_{}", self.request()));
+                self.sessions.push(Session { id: id.clone(), attempt, prompts: Vec::new(), busy: false });
+                self.deliver(5, Event::SessionOpened { effect, session: id });
+            }
+            Effect::Prompt { effect, session, text, .. } => self.prompt(effect, &session, &text),
+            Effect::AbortSession { effect, session } => {
+                let busy = self.fault("abort ignored");
+                if let Some(found) = self.sessions.iter_mut().find(|s| s.id == session) {
+                    found.busy = busy && found.busy;
+                }
+                let busy = self.sessions.iter().any(|s| s.id == session && s.busy);
+                if !busy {
+                    self.forget_turn(&session);
+                }
+                self.deliver(30, Event::SessionAborted { effect, busy });
+            }
+            Effect::LookUpSession { effect, attempt, session, prompt, .. } => {
+                let found = self.sessions.iter().find(|s| match &session {
+                    Some(id) => s.id == *id,
+                    None => s.attempt == attempt,
+                });
+                let event = match found {
+                    None => Event::SessionLookedUp { effect, session: None, prompted: false, busy: false, facts: None },
+                    Some(found) => {
+                        let entry = prompt.and_then(|prompt| found.prompts.iter().find(|(id, _)| *id == prompt));
+                        Event::SessionLookedUp {
+                            effect,
+                            session: Some(found.id.clone()),
+                            prompted: entry.is_some(),
+                            busy: found.busy,
+                            facts: entry.and_then(|(_, facts)| facts.clone()),
+                        }
+                    }
+                };
+                self.deliver(5, event);
+            }
+            Effect::TakeSnapshot { effect, .. } => self.deliver(2, Event::SnapshotTaken { effect, snapshot: json!({}) }),
+            Effect::RunChecks { effect, subject, commands, .. } => {
+                assert!(!commands.is_empty(), "checks without a command");
+                let report = self.check_report(&subject);
+                let delay = self.rng.u64(..3_000);
+                self.deliver(delay, Event::ChecksFinished { effect, report });
+            }
+            other => unreachable!("{other:?} is taken at once"),
+        }
+    }
+
+    /// The model's turn: steps, a blank more or less well filled in, an end or none.
+    fn prompt(&mut self, effect: EffectId, session: &SessionId, text: &str) {
+        if self.fault("session gone") {
+            self.sessions.retain(|s| s.id != *session);
+            return self.deliver(5, Event::PromptSent { effect });
+        }
+        let Some(found) = self.sessions.iter_mut().find(|s| s.id == *session) else {
+            let error = HostError { name: "NotFoundError".into(), message: "no such session".into() };
+            return self.deliver(5, Event::EffectFailed { effect, error });
+        };
+        found.prompts.push((effect, None));
+        found.busy = true;
+        self.deliver(5, Event::PromptSent { effect });
+        let mut delay = 20;
+        if self.fault("runaway") {
+            for _ in 0..200 {
+                delay += 100;
+                self.at(delay, Happening::Deliver(Event::StepStarted { session: session.clone() }));
+            }
+            return;
+        }
+        if self.fault("no finish reason") {
+            for _ in 0..6 {
+                delay += 100;
+                self.at(delay, Happening::Deliver(Event::StepStarted { session: session.clone() }));
+                let event = Event::StepFinished { session: session.clone(), finish: "unknown".into() };
+                self.at(delay + 50, Happening::Deliver(event));
+            }
+            return;
+        }
+        if self.fault("hang") {
+            return;
+        }
+        for _ in 0..self.rng.u64(1..4) {
+            delay += self.rng.u64(100..4_000);
+            self.deliver(delay, Event::StepStarted { session: session.clone() });
+        }
+        let mut facts = TurnFacts { finish: Some("stop".into()), error: None, text: "done".into() };
+        if self.fault("model error") {
+            facts.finish = None;
+            facts.error = Some(HostError { name: "APIError".into(), message: "503".into() });
+        } else if self.fault("no blank") {
+            facts.text = "I am done!".into();
+        } else {
+            let (event, blank) = self.blank(session, text);
+            if self.fault("blank as text") {
+                facts.text = format!("Here it is:\n```json\n{blank}\n```");
+            } else {
+                if self.fault("bad blank") {
+                    let bad = self.blank_event(session, text, &json!({"tasks": 1, "verdict": "maybe"}));
+                    self.at(delay, Happening::Deliver(bad));
+                }
+                self.at(delay + 10, Happening::Deliver(event));
+            }
+        }
+        delay += 50;
+        self.at(delay, Happening::EndTurn { session: session.clone(), prompt: effect, facts });
+    }
+
+    fn blank(&mut self, session: &SessionId, text: &str) -> (Event, Value) {
+        let value = if text.contains(": plan") {
+            self.plan()
+        } else if text.contains(": master review") {
+            // Fewer findings every time, so that missions end within their rounds.
+            if self.rng.f64() < 0.25 || text.contains("They did not pass") {
+                let files: Vec<_> = (0..=self.rng.u64(..2)).map(|n| format!("src/{n}.ts")).collect();
+                json!({"verdict": "fail", "summary": "no", "findings": [
+                    {"message": "mend this", "files": files}, {"message": "and that", "files": ["src/0.ts"]}]})
+            } else {
+                json!({"verdict": "pass", "summary": "good"})
+            }
+        } else if text.contains(": review") {
+            match self.rng.u32(..20) {
+                0..3 => json!({"verdict": "fail", "summary": "no", "findings": [{"message": "mend this"}]}),
+                3 => json!({"verdict": "unknown", "summary": "cannot tell"}),
+                _ => json!({"verdict": "pass", "summary": "good"}),
+            }
+        } else {
+            json!({"summary": "did it", "files": ["src/x.ts"]})
+        };
+        (self.blank_event(session, text, &value), value)
+    }
+
+    fn blank_event(&mut self, session: &SessionId, text: &str, value: &Value) -> Event {
+        let request = self.request();
+        let (session, value) = (session.clone(), value.clone());
+        if text.contains(": plan") {
+            Event::PlanSubmitted { request, session, plan: value, denied: vec![] }
+        } else if text.contains("review") && !text.contains(": task") {
+            Event::ReviewSubmitted { request, session, review: value }
+        } else {
+            Event::WorkSubmitted { request, session, work: value }
+        }
+    }
+
+    /// A random acyclic plan in which tasks that may run together share no file.
+    fn plan(&mut self) -> Value {
+        let count = 1 + self.rng.usize(..8);
+        let tasks: Vec<_> = (0..count)
+            .map(|index| {
+                let mut depends_on: Vec<String> = Vec::new();
+                for earlier in 0..index {
+                    if self.rng.u32(..4) == 0 {
+                        depends_on.push(format!("t{earlier}"));
+                    }
+                }
+                let priority = ["high", "normal", "low"][self.rng.usize(..3)];
+                json!({"id": format!("t{index}"), "title": "t", "objective": "o", "files": [format!("src/{index}.ts")],
+                       "depends_on": depends_on, "acceptance": [["true"]],
+                       "priority": priority})
+            })
+            .collect();
+        json!({"tasks": tasks, "checks": [["true"]]})
+    }
+
+    fn check_report(&mut self, subject: &CheckSubject) -> CheckReport {
+        let verdict = match self.rng.u32(..20) {
+            0..2 => Verdict::Fail,
+            2 => Verdict::Unknown,
+            _ => Verdict::Pass,
+        };
+        if matches!(subject, CheckSubject::Task { claimed, .. } if claimed.is_empty()) {
+            panic!("checks of a task without a submission");
+        }
+        let finding = Finding { code: "COMMAND_FAILED".into(), path: None, message: "1".into(), detail: None };
+        CheckReport {
+            verdict,
+            findings: if verdict == Verdict::Pass { vec![] } else { vec![finding] },
+            evidence: vec![json!({"kind": "command", "argv": ["true"], "exitCode": 0})],
+            changed: vec![],
+        }
+    }
+
+    /// Drops what an aborted turn would still have done.
+    fn forget_turn(&mut self, session: &SessionId) {
+        self.agenda.retain(|_, happening| match happening {
+            Happening::EndTurn { session: s, .. } => s != session,
+            Happening::Deliver(
+                Event::StepStarted { session: s }
+                | Event::StepFinished { session: s, .. }
+                | Event::PlanSubmitted { session: s, .. }
+                | Event::WorkSubmitted { session: s, .. }
+                | Event::ReviewSubmitted { session: s, .. },
+            ) => s != session,
+            _ => true,
+        });
+    }
+
+    fn end_turn(&mut self, session: &SessionId, prompt: EffectId, facts: TurnFacts) {
+        let Some(found) = self.sessions.iter_mut().find(|s| s.id == *session) else { return };
+        if let Some(entry) = found.prompts.iter_mut().find(|(id, _)| *id == prompt) {
+            entry.1 = Some(facts.clone());
+        }
+        found.busy = false;
+        let prompt = (!self.fault("prompt untold")).then_some(prompt);
+        self.deliver(5, Event::TurnEnded { session: session.clone(), prompt, facts });
+    }
+
+    /// Kills the process: what was in flight is gone, sessions rest where they were, the journal is replayed.
+    fn crash(&mut self) {
+        let before = serde_json::to_string(&self.engine).unwrap();
+        self.agenda.clear();
+        for session in &mut self.sessions {
+            session.busy = false;
+        }
+        let mut replayed = Engine::default();
+        for (at, record) in &self.journal {
+            assert_eq!(replayed.handle(*at, serde_json::from_str(record).unwrap()), Handled::Changed);
+            while replayed.poll_effect().is_some() {}
+        }
+        assert_eq!(serde_json::to_string(&replayed).unwrap(), before, "replay gives another state");
+        self.engine = replayed;
+        self.now += 5_000;
+        self.start();
+    }
+
+    /// What has been acknowledged stays, and what is done is not done again.
+    fn check_history(&mut self) {
+        let Some(mission) = self.engine.missions().values().next() else { return };
+        for (id, task) in &mission.tasks {
+            if task.state == TaskState::Done {
+                self.done.insert(id.0.clone());
+            } else {
+                assert!(!self.done.contains(&id.0), "task {id} was done and is {:?}", task.state);
+            }
+            if task.work.is_some() {
+                self.acknowledged.insert(id.0.clone());
+            } else {
+                assert!(!self.acknowledged.contains(&id.0), "the work of task {id} was lost");
+            }
+        }
+    }
+
+    /// For every file, at most one session may write it.
+    fn check_writers(&self) {
+        for file in 0..8 {
+            // A session that was created twice, and whose creation got lost, is a stranger that is never prompted.
+            let prompted = self.sessions.iter().filter(|session| !session.prompts.is_empty());
+            let writers = prompted.filter(|session| {
+                let question = Question::MayWrite {
+                    session: session.id.clone(),
+                    paths: vec![Some(format!("src/{file}.ts"))],
+                };
+                self.engine.answer(&question)["allowed"] == json!(true)
+            });
+            assert!(writers.count() <= 1, "two sessions may write src/{file}.ts");
+        }
+    }
+
+    fn user(&mut self) {
+        let session = SessionId::from(ROOT);
+        match self.rng.u32(..4000) {
+            0 => {
+                *self.faults.entry("stop").or_default() += 1;
+                let request = self.request();
+                self.handle(Event::StopRequested { request, session });
+            }
+            1..4 => {
+                *self.faults.entry("interrupt").or_default() += 1;
+                self.handle(Event::Interrupted { session, cause: Interruption::User });
+            }
+            4..8 => {
+                let request = self.request();
+                let revision = if self.rng.bool() {
+                    json!({"add": [{"id": format!("extra{request}"), "title": "t", "objective": "o",
+                        "files": ["src/0.ts"], "acceptance": [["true"]]}]})
+                } else {
+                    json!({"cancel": ["t1"]})
+                };
+                self.handle(Event::PlanRevised { request, session, revision, denied: vec![] });
+            }
+            _ => {}
+        }
+    }
+
+    /// Runs until the mission has ended.
+    fn run(&mut self) {
+        for _ in 0..40_000 {
+            let stage = self.engine.missions().values().next().unwrap().stage.clone();
+            match stage {
+                Stage::Sealed | Stage::Stopped | Stage::Failed { .. } => return self.settle(),
+                Stage::Paused { .. } => {
+                    self.resumes += 1;
+                    if self.resumes > 30 {
+                        let request = self.request();
+                        self.handle(Event::StopRequested { request, session: ROOT.into() });
+                    } else if self.rng.bool() || self.agenda.is_empty() {
+                        self.request_mission("");
+                    }
+                }
+                Stage::Planning | Stage::Executing | Stage::Verifying { .. } | Stage::MasterReview
+                | Stage::Stopping { .. } => {}
+            }
+            if self.rng.u32(..200) == 0 {
+                self.check_writers();
+            }
+            if self.rng.u32(..600) == 0 && self.fault_rate > 0.0 {
+                *self.faults.entry("crash").or_default() += 1;
+                self.crash();
+            }
+            self.user();
+            self.step();
+        }
+        panic!("the mission does not come to an end: {}", self.engine.answer(&Question::Status { session: ROOT.into() })["text"]);
+    }
+
+    fn step(&mut self) {
+        let deadline = self.engine.next_deadline();
+        let next = self.agenda.keys().next().copied();
+        match (next, deadline) {
+            (Some((at, _)), deadline) if deadline.is_none_or(|deadline| at <= deadline) => {
+                self.now = self.now.max(at);
+                let (_, happening) = self.agenda.pop_first().unwrap();
+                match happening {
+                    Happening::Deliver(Event::ChecksFinished { effect, .. })
+                        if self.cancelled_checks.contains(&effect) => {}
+                    Happening::Deliver(event) => self.handle(event),
+                    Happening::Execute(effect) => self.execute(effect),
+                    Happening::EndTurn { session, prompt, facts } => self.end_turn(&session, prompt, facts),
+                }
+            }
+            (_, Some(deadline)) => {
+                self.now = self.now.max(deadline);
+                self.handle(Event::DeadlinePassed {});
+                assert!(
+                    self.engine.next_deadline().is_none_or(|next| next > self.now),
+                    "a deadline that has passed is due again"
+                );
+            }
+            (None, None) => {
+                let mission = self.engine.missions().values().next().unwrap();
+                assert!(
+                    !mission.is_under_way() && !matches!(mission.stage, Stage::Stopping { .. }),
+                    "nothing will wake the mission: {mission:#?}"
+                );
+            }
+            (Some(_), None) => unreachable!("without a deadline the agenda goes first"),
+        }
+    }
+
+    /// After the end nothing may happen any more, whatever still arrives.
+    fn settle(&mut self) {
+        let stage = self.engine.missions().values().next().unwrap().stage.clone();
+        for role in [Role::Planner, Role::Worker, Role::Reviewer] {
+            assert_eq!(self.engine.slots_held(role), 0, "a slot is held after the end");
+        }
+        while let Some((_, happening)) = self.agenda.pop_first() {
+            if let Happening::Deliver(event) = happening {
+                self.handle(event);
+            }
+        }
+        let mission = self.engine.missions().values().next().unwrap();
+        assert_eq!(mission.stage, stage, "the end was not the end");
+        let survivors = &mission.survivors;
+        for session in &self.sessions {
+            assert!(
+                !session.busy || survivors.contains(&session.id) || !mission.sessions.contains(&session.id),
+                "{} is busy after the end",
+                session.id
+            );
+        }
+        self.crash();
+        assert_eq!(self.engine.missions().values().next().unwrap().stage, stage);
+    }
+}
+
+fn outcome_of(happening: &Happening, id: EffectId) -> bool {
+    matches!(happening, Happening::Deliver(
+        Event::SessionOpened { effect, .. } | Event::PromptSent { effect } | Event::SessionAborted { effect, .. }
+        | Event::SessionLookedUp { effect, .. } | Event::SnapshotTaken { effect, .. }
+        | Event::ChecksFinished { effect, .. }) if *effect == id)
+}
+
+fn run(seed: u64) -> World {
+    let mut world = World::new(seed);
+    world.run();
+    world
+}
+
+#[test]
+fn every_mission_ends_whatever_the_host_does() {
+    let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds: Vec<u64> = match variable("SIM_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..variable("SIM_SEEDS").unwrap_or(10_000)).collect(),
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (mut faults, mut outcomes, mut events) = (Faults::new(), BTreeMap::<String, u64>::new(), 0);
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let chunks = seeds.chunks(seeds.len().div_ceil(threads)).map(|chunk| {
+            scope.spawn(move || {
+                chunk
+                    .iter()
+                    .map(|&seed| {
+                        let world = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|_| {
+                            panic!("seed {seed}: SIM_SEED={seed} cargo test -p orchestrator-engine --test simulator")
+                        });
+                        if seed % 100 == 0 {
+                            assert_eq!(run(seed).journal, world.journal, "seed {seed} gives another journal");
+                        }
+                        (world.faults, world.outcomes, world.events)
+                    })
+                    .collect::<Vec<_>>()
+            })
+        });
+        chunks.collect::<Vec<_>>().into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    for (of_seed, rests, count) in results {
+        for (name, count) in of_seed {
+            *faults.entry(name).or_default() += count;
+        }
+        if let Some(last) = rests.last() {
+            *outcomes.entry(format!("{last:?}")).or_default() += 1;
+        }
+        events += count;
+    }
+    println!("{} seeds, {events} events, ended {outcomes:?}\nfaults {faults:?}", seeds.len());
+    if seeds.len() >= 10_000 {
+        for (name, count) in &faults {
+            assert!(*count >= 100, "{name} happened only {count} times");
+        }
+        assert!(outcomes["Sealed"] > seeds.len() as u64 / 2, "most missions should be sealed: {outcomes:?}");
+    }
+}
