@@ -5,9 +5,11 @@
 //! Those are parsed too, but an error in them is a note and no verdict.
 
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ast_grep_language::{LanguageExt, SupportLang};
+use regex::Regex;
 use tree_sitter::{Node, ParseOptions, ParseState, Parser, Tree};
 
 /// The largest file that is parsed.
@@ -78,6 +80,12 @@ pub(crate) fn read(path: &str, content: &[u8], stop: &dyn Fn() -> bool) -> Readi
         return Reading::Unknown("parsing took too long".to_owned());
     };
     let errors = errors(language, &tree, source);
+    if !errors.is_empty()
+        && let Some(older) = without_young_syntax(language, source)
+        && parse(language, &older, stop).is_some_and(|tree| !tree.root_node().has_error())
+    {
+        return Reading::Clean;
+    }
     let trust = if language == SupportLang::JavaScript && has_flow_pragma(source) {
         Trust::Doubt("the file has Flow types")
     } else {
@@ -107,6 +115,7 @@ fn language(path: &str) -> Option<(SupportLang, Trust)> {
     let (_, extension) = name.rsplit_once('.')?;
     let found = match extension {
         "js" | "mjs" | "cjs" | "jsx" => (Lang::JavaScript, Trust::Judge),
+        "ts" | "mts" | "cts" if is_declaration(name) => (Lang::TypeScript, YOUNG),
         "ts" | "mts" | "cts" => (Lang::TypeScript, Trust::Judge),
         "tsx" => (Lang::Tsx, Trust::Judge),
         "json" if allows_trailing_commas(name, path) => {
@@ -142,12 +151,59 @@ fn language(path: &str) -> Option<(SupportLang, Trust)> {
     Some(found)
 }
 
+/// Declarations are mostly written by compilers, in forms that the grammar often cannot read.
+fn is_declaration(name: &str) -> bool {
+    name.rsplit('.').nth(1) == Some("d")
+}
+
 fn allows_trailing_commas(name: &str, path: &str) -> bool {
     name.starts_with("tsconfig")
         || name.starts_with("jsconfig")
         || name.starts_with('.')
         || matches!(name, "devcontainer.json" | "api-extractor.json")
         || path.split('/').any(|part| part == ".vscode")
+}
+
+/// The source with what the TypeScript and JavaScript grammars do not know yet taken out, for a second reading;
+/// `None` when there is no such thing in it. Only good for the question whether there are errors: what is taken
+/// out is replaced by spaces, and also where it stands in a comment or a string.
+fn without_young_syntax(language: SupportLang, source: &str) -> Option<String> {
+    /// The first group is taken out.
+    static YOUNG: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+        [
+            // export type * from "a"
+            r"\bexport\s+(type)\s+\*",
+            // interface A<in T, out U>
+            r"[<,]\s*(?:const\s+)?(in\s+out|in|out)\s+[A-Z]",
+            // export { a } from "a" with { type: "json" }
+            r#"\bfrom\s*(?:"[^"\n]*"|'[^'\n]*')\s*(with\s*\{[^{}]*\})"#,
+            // import defer * as a from "a"
+            r"\bimport\s+(defer)\s+\*",
+            // class A { static accessor a: number }
+            r"\b(accessor)\s+[\w$#\[]",
+            // export { a as null }
+            r"\b(as\s+[a-z]+)\s*[,}]",
+            // let a: import("a").A<T>
+            r#"\b(import\(\s*(?:"[^"\n]*"|'[^'\n]*')\s*\)\s*\.)\s*[A-Za-z_$]"#,
+        ]
+        .into_iter()
+        // Without one of them there is a false alarm, as without this function; a test has an example of each.
+        .filter_map(|pattern| Regex::new(pattern).ok())
+        .collect()
+    });
+    if !matches!(language, SupportLang::TypeScript | SupportLang::Tsx | SupportLang::JavaScript) {
+        return None;
+    }
+    let mut older = source.to_owned();
+    for pattern in YOUNG.iter() {
+        let spans: Vec<_> =
+            pattern.captures_iter(&older).filter_map(|found| Some(found.get(1)?.range())).collect();
+        for span in spans {
+            let spaces = " ".repeat(span.len());
+            older.replace_range(span, &spaces);
+        }
+    }
+    (older != source).then_some(older)
 }
 
 fn has_flow_pragma(source: &str) -> bool {
@@ -285,6 +341,27 @@ mod tests {
         check_error("a.json", "{}\n{}\n", 2, 1);
     }
 
+    /// The grammars lag behind the languages.
+    #[test]
+    fn young_syntax_is_read_a_second_time() {
+        for text in [
+            "export type * from './a';\nexport type * as b from \"./b\";\n",
+            "interface A<in T, out U> {}\ntype B<in out T> = T;\n",
+            "export { a } from './a.json' with { type: 'json' };\n",
+            "import defer * as a from './a';\n",
+            "class A { static accessor a: number = 1; }\n",
+            "export { _null as null, _void as void };\n",
+            "let a: import('./a').A<string>;\n",
+        ] {
+            check_clean("a.ts", text);
+            let broken = format!("{text}let b = ;\n");
+            let line = broken.lines().count() as u64;
+            let reading = read_text("a.ts", &broken);
+            let Reading::Errors(errors) = reading else { panic!("{broken}: {reading:?}") };
+            assert!(errors.iter().any(|error| error.line == line), "{errors:?}");
+        }
+    }
+
     /// Preprocessors, templates and loose JSON are no mistakes.
     #[test]
     fn what_a_grammar_cannot_judge_is_not_held_against_the_file() {
@@ -297,6 +374,7 @@ mod tests {
             ("README", "const ("),
             ("a.unheard-of", "const ("),
             ("a.vue", "<template>"),
+            ("a.d.mts", "export default function (): {\n    a: string;\n};\n"),
         ] {
             let reading = read_text(path, text);
             assert!(matches!(reading, Reading::NotApplicable(_)), "{path}: {reading:?}");
