@@ -78,7 +78,8 @@ const step = z
     if ((has("headers") || has("body")) && !has("httpStatus")) refuse("headers and body need an httpStatus")
     if (given.fault === "malformedArgs" && !has("tool") && !has("tools")) refuse("malformedArgs needs a tool", "fault")
 
-    const silent = has("httpStatus") ? "httpStatus" : ["html", "contextOverflow", "emptyAnswer"].includes(given.fault ?? "") ? "fault" : null
+    const wordless = ["html", "contextOverflow", "emptyAnswer"].includes(given.fault ?? "")
+    const silent = has("httpStatus") ? "httpStatus" : wordless ? "fault" : null
     const spoken = /** @type {const} */ (["text", "reasoning", "tool", "tools", "finish"]).filter(has)
     if (silent && spoken.length > 0) refuse(`cannot be combined with ${spoken.join(", ")}`, silent)
     if (has("httpStatus") && has("fault")) refuse("give httpStatus or fault, not both", "httpStatus")
@@ -135,8 +136,9 @@ const scenarioShape = z
         ctx.issues.push({ code: "custom", message, path: ["rules", index, ...path], input: name })
       if (names.has(name)) refuse(`there is another rule "${name}"`, ["name"])
       names.add(name)
-      if (when.agent !== undefined && !(when.agent in ctx.value.agents) && !(when.agent in HOUSEKEEPING))
-        refuse(`unknown agent "${when.agent}"; known are ${[...Object.keys(ctx.value.agents), ...Object.keys(HOUSEKEEPING)].join(", ")}`, ["when", "agent"])
+      const agents = [...Object.keys(ctx.value.agents), ...Object.keys(HOUSEKEEPING)]
+      if (when.agent !== undefined && !agents.includes(when.agent))
+        refuse(`unknown agent "${when.agent}"; known are ${agents.join(", ")}`, ["when", "agent"])
     })
   })
 
@@ -220,7 +222,7 @@ export async function startModel({ scenario, port = 0, log }) {
   const requests = []
   /** @type {Set<(request: Recorded) => void>} */
   const waiting = new Set()
-  const notifyAll = (/** @type {Recorded} */ request) => [...waiting].forEach((notify) => notify(request))
+  const notifyAll = (/** @type {Recorded} */ request) => waiting.forEach((notify) => notify(request))
 
   const server = createServer(async (req, res) => {
     try {
@@ -269,13 +271,19 @@ export async function startModel({ scenario, port = 0, log }) {
       const past = requests.find(predicate)
       if (past) return Promise.resolve(past)
       return new Promise((resolve, reject) => {
-        const end = () => (clearTimeout(timer), waiting.delete(notify))
+        const settle = () => {
+          clearTimeout(timer)
+          waiting.delete(notify)
+        }
         const notify = (/** @type {Recorded} */ request) => {
-          if (predicate(request)) end(), resolve(request)
+          if (!predicate(request)) return
+          settle()
+          resolve(request)
         }
         const timer = setTimeout(() => {
-          end()
-          reject(new Error(`no such request in ${timeoutMs} ms; ${requests.length} seen, rules: ${[...new Set(requests.map(({ rule }) => rule))].join(", ")}`))
+          settle()
+          const last = requests.slice(-12).map(({ rule, answer }) => rule ?? answer)
+          reject(new Error(`no such request in ${timeoutMs} ms; ${requests.length} seen, the last by ${last.join(", ")}`))
         }, timeoutMs)
         waiting.add(notify)
       })
@@ -298,7 +306,8 @@ export async function startModel({ scenario, port = 0, log }) {
  */
 function describe(scenario, req, body, bodyBytes, index) {
   const system = systemText(body.messages)
-  const known = [...Object.entries(HOUSEKEEPING).map(([name, { system }]) => /** @type {const} */ ([name, system])), ...Object.entries(scenario.agents)]
+  const housekeeping = Object.entries(HOUSEKEEPING).map(([name, { system }]) => /** @type {const} */ ([name, system]))
+  const known = [...housekeeping, ...Object.entries(scenario.agents)]
   return {
     index,
     at: Date.now(),
@@ -409,7 +418,8 @@ async function play(res, answer, { request, stream }) {
     return
   }
   if (answer.fault === "contextOverflow") {
-    sendJson(res, 400, errorBody("This model's maximum context length is 1 token. Please reduce the length of the messages.", "invalid_request_error", "context_length_exceeded"))
+    const message = "This model's maximum context length is 1 token. Please reduce the length of the messages."
+    sendJson(res, 400, errorBody(message, "invalid_request_error", "context_length_exceeded"))
     return
   }
   if (answer.fault === "html") {
@@ -436,7 +446,12 @@ async function play(res, answer, { request, stream }) {
   const frame = { id: `chatcmpl-${request.index}`, created: Math.floor(request.at / 1000), model: request.model }
 
   if (!stream) {
-    const message = { role: "assistant", content: answer.text ?? null, reasoning_content: answer.reasoning, tool_calls: calls.length > 0 ? calls : undefined }
+    const message = {
+      role: "assistant",
+      content: answer.text ?? null,
+      reasoning_content: answer.reasoning,
+      tool_calls: calls.length > 0 ? calls : undefined,
+    }
     const choice = { index: 0, message, finish_reason: answer.fault === "noFinish" ? null : finish }
     const body = JSON.stringify({ ...frame, object: "chat.completion", choices: [choice], usage })
     res.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(body) })
@@ -600,7 +615,7 @@ async function main() {
   const model = await startModel({
     scenario: values.scenario,
     port,
-    ...(log && { log: ({ messages: _, ...request }) => appendFileSync(log, `${JSON.stringify(request)}\n`) }),
+    ...(log && { log: (request) => appendFileSync(log, `${JSON.stringify({ ...request, messages: undefined })}\n`) }),
   })
   console.log(JSON.stringify({ url: model.url }))
 

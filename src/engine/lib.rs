@@ -81,8 +81,11 @@ pub struct Engine {
     effects: VecDeque<Effect>,
     #[serde(skip)]
     dirty: BTreeSet<MissionId>,
+    /// The list of tasks as last rendered, and whether it may read differently now.
     #[serde(skip)]
     todo: String,
+    #[serde(skip)]
+    todo_stale: bool,
 }
 
 impl Engine {
@@ -94,14 +97,21 @@ impl Engine {
         let handled = self.dispatch(now, event);
         if handled == Handled::Changed {
             self.advance(now);
-            self.render_todo();
+            self.todo_stale = true;
         }
         handled
     }
 
     /// Gives the next effect, oldest first, until `None`.
+    ///
+    /// The list of tasks is rendered when all else has been taken, so once for a batch of events.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        self.effects.pop_front().or_else(|| self.render_todo())
+    }
+
+    /// Drops the effects that wait: after a replay they have long been handed out.
+    pub fn discard_effects(&mut self) {
+        self.effects.clear();
     }
 
     /// Gives the missions that changed since the last call, in ascending order.

@@ -1148,15 +1148,16 @@ impl Engine {
     }
 
     /// Has the list of tasks written when it reads differently from the last time.
-    pub(crate) fn render_todo(&mut self) {
-        if self.missions.is_empty() {
-            return;
+    pub(crate) fn render_todo(&mut self) -> Option<Effect> {
+        if !std::mem::take(&mut self.todo_stale) || self.missions.is_empty() {
+            return None;
         }
         let text = report::todo(self.missions.values());
-        if text != self.todo {
-            self.todo.clone_from(&text);
-            self.emit(Effect::RenderTodo { text });
+        if text == self.todo {
+            return None;
         }
+        self.todo.clone_from(&text);
+        Some(Effect::RenderTodo { text })
     }
 
     /// Checks what must hold after every event.

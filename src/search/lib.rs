@@ -1,1 +1,47 @@
-//! orchestrator-search
+//! Searches a project's files: text, paths and code structure.
+//!
+//! A search is a job on an [`orchestrator_worker::Pool`]: many run at once, a large one holds up no small one, each can
+//! be cancelled. It reads files below a [`Root`] and nothing else; it writes nothing, starts no process, and keeps
+//! nothing between searches.
+//!
+//! Invariants:
+//!
+//! - The same query on the same files gives the same answer, in order of path and place, although files are searched in
+//!   parallel: a cut answer holds the first results, not those found first. The exception is [`Limit::TimeLimit`].
+//! - An answer that is not complete says so, names the limits it met, and says how to get the rest ([`Coverage`]).
+//! - No path leads out of the root, by `..` or by a link; links are not followed on the way down.
+//! - Everything is bounded by a constant in this crate.
+//!
+//! ```
+//! use orchestrator_search::{Answer, Query, Root, run};
+//! use orchestrator_worker::Pool;
+//!
+//! let folder = tempfile::tempdir()?;
+//! std::fs::write(folder.path().join("a.txt"), "one\ntwo\n")?;
+//! let query = Query::parse("grep", r#"{"pattern": "tw."}"#)?;
+//! let answer = run(&Pool::new(2)?, &Root::open(folder.path())?, query)?;
+//! assert_eq!(answer.to_text(), "a.txt:2: two\n(1 match; 1 file searched)\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod answer;
+mod collect;
+mod error;
+pub mod glob;
+pub mod grep;
+mod limit;
+mod query;
+mod root;
+mod rule;
+pub mod structural;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use answer::{Coverage, Cursor};
+pub use error::SearchError;
+pub use limit::*;
+pub use query::{Answer, Query, run, start};
+pub use root::Root;
+pub use walk::Skipped;
