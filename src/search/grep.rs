@@ -1,0 +1,484 @@
+//! Text search with regular expressions.
+
+use crate::answer::{Coverage, Cursor, column, count_of, show};
+use crate::collect::Collector;
+use crate::error::SearchError;
+use crate::limit::{
+    ANSWER_BYTES_MAX, CONTEXT_LINES_MAX, FILE_BYTES_MAX, Limit, PATTERN_BYTES_MAX, REGEX_BYTES_MAX,
+    RESULTS_MAX,
+};
+use crate::query::{Search, check_range, default_path, default_results};
+use crate::root::Root;
+use crate::walk::{Counts, Filter, FoundFile, Visit, Walk, check_length, open_counted};
+use grep_matcher::Matcher;
+use grep_regex::{RegexMatcher, RegexMatcherBuilder};
+use grep_searcher::{
+    BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkContextKind, SinkFinish, SinkMatch,
+};
+use orchestrator_worker::Scope;
+use parking_lot::Mutex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a text search returns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Output {
+    /// Every matching line.
+    #[default]
+    Lines,
+    /// The path of every file with a match; the quickest.
+    Files,
+    /// Every file with a match, and how many of its lines match.
+    Counts,
+}
+
+/// Options of a text search. Only `pattern` is required.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "GrepOptions")]
+pub struct Options {
+    /// What to look for: a regular expression in the syntax of Rust's regex crate (as ripgrep; no look-around, no
+    /// back-references), or plain text with `fixedStrings`. At most 64 KiB.
+    pub pattern: String,
+    /// The folder or file to search, relative to the project root or absolute inside it.
+    #[serde(default = "default_path")]
+    pub path: String,
+    /// Take `pattern` as plain text.
+    #[serde(default)]
+    pub fixed_strings: bool,
+    /// Match upper and lower case alike.
+    #[serde(default)]
+    pub ignore_case: bool,
+    /// Match upper and lower case alike if `pattern` has no upper-case letter.
+    #[serde(default)]
+    pub smart_case: bool,
+    /// Match whole words only.
+    #[serde(default)]
+    pub word: bool,
+    /// Let a match span lines; `\n` may then be used in `pattern`. Reads whole files.
+    #[serde(default)]
+    pub multiline: bool,
+    /// Search only files that match one of these globs, relative to `path`, as in a .gitignore: `*.ts`,
+    /// `src/**/*.rs`. A leading `!` leaves files out. What ignore files hide stays hidden.
+    #[serde(default)]
+    pub globs: Vec<String>,
+    /// Search only files of these types, by ripgrep's names: `rust`, `ts`, `py`.
+    #[serde(default)]
+    pub types: Vec<String>,
+    /// Search hidden files and folders too (names that begin with a dot), except `.git`.
+    #[serde(default)]
+    pub hidden: bool,
+    /// Search files that .gitignore, .ignore and the like hide.
+    #[serde(default)]
+    pub no_ignore: bool,
+    /// Lines to show before each match, 0 to 20.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 20))]
+    pub before_context: u32,
+    /// Lines to show after each match, 0 to 20.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 20))]
+    pub after_context: u32,
+    /// What to return.
+    #[serde(default)]
+    pub output: Output,
+    /// How many results to return at most, 1 to 10,000.
+    #[serde(default = "default_results")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_results: u32,
+    /// Return the results after this place: `next` of an earlier answer to the same options.
+    #[serde(default)]
+    pub after: Option<Cursor>,
+}
+
+/// A matching line, or several when the match spans lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "GrepMatch")]
+pub struct Match {
+    /// Path relative to the project root, with `/`.
+    pub path: String,
+    /// Line of the match, from 1.
+    pub line: u64,
+    /// Column of the first match in the line, from 1, in UTF-16 units.
+    pub column: u64,
+    /// The line without its end; invalid UTF-8 replaced, and cut to 2,000 characters around the match.
+    pub text: String,
+    /// The lines before it, as many as `beforeContext` asks for and no other result shows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
+    /// The lines after it, as many as `afterContext` asks for and no other result shows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+}
+
+/// A file with a match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FileMatch {
+    /// Path relative to the project root, with `/`.
+    pub path: String,
+    /// How many of its lines match; only with `output: "counts"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+}
+
+/// The answer of a text search, sorted by path, then line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "GrepAnswer")]
+pub struct Answer {
+    /// The matching lines, with `output: "lines"`; empty otherwise.
+    pub matches: Vec<Match>,
+    /// The files, with `output: "files"` or `"counts"`; empty otherwise.
+    pub files: Vec<FileMatch>,
+    /// How complete this is.
+    #[serde(flatten)]
+    pub coverage: Coverage,
+}
+
+impl Answer {
+    /// Returns the answer as a model reads it: `path:line: text`, context as `path-line- text`, and a last line that
+    /// says what was found and what was cut.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for found in &self.matches {
+            let Match { path, line, .. } = found;
+            // Writing to a `String` does not fail.
+            for (before, line) in found.before.iter().zip(line - found.before.len() as u64..) {
+                let _infallible = writeln!(text, "{path}-{line}- {before}");
+            }
+            let mut end = *line;
+            for (shown, line) in found.text.split('\n').zip(*line..) {
+                let _infallible = writeln!(text, "{path}:{line}: {shown}");
+                end = line;
+            }
+            for (after, line) in found.after.iter().zip(end + 1..) {
+                let _infallible = writeln!(text, "{path}-{line}- {after}");
+            }
+        }
+        for FileMatch { path, count } in &self.files {
+            let _infallible = match count {
+                Some(count) => writeln!(text, "{path}: {count}"),
+                None => writeln!(text, "{path}"),
+            };
+        }
+        let found = if self.files.is_empty() {
+            count_of(self.matches.len() as u64, "match", "matches")
+        } else {
+            count_of(self.files.len() as u64, "file with matches", "files with matches")
+        };
+        self.coverage.write_text(&found, &mut text);
+        text
+    }
+}
+
+/// A prepared text search.
+pub(crate) struct Grep {
+    matcher: RegexMatcher,
+    searcher: SearcherBuilder,
+    options: Options,
+    /// Searchers and matchers not in use. Each holds buffers worth keeping; a matcher shared by threads contends.
+    idle: Mutex<Vec<(Searcher, RegexMatcher)>>,
+    lines: Collector<String, Match>,
+    files: Collector<String, FileMatch>,
+    is_line_cut: AtomicBool,
+}
+
+impl Grep {
+    /// Checks and compiles the options.
+    ///
+    /// # Errors
+    ///
+    /// All variants of [`SearchError`] about options and paths.
+    pub(crate) fn prepare(root: &Root, options: Options) -> Result<Walk<Grep>, SearchError> {
+        check_length("pattern", options.pattern.len(), PATTERN_BYTES_MAX)?;
+        check_range("maxResults", options.max_results, 1, RESULTS_MAX)?;
+        check_range("beforeContext", options.before_context, 0, CONTEXT_LINES_MAX)?;
+        check_range("afterContext", options.after_context, 0, CONTEXT_LINES_MAX)?;
+        let base = root.resolve(&options.path)?;
+        let filter =
+            Filter::compile(&base, &options.globs, &options.types, options.hidden, options.no_ignore)?;
+        let has_context = options.output == Output::Lines;
+        let mut searcher = SearcherBuilder::new();
+        searcher
+            .line_number(true)
+            .multi_line(options.multiline)
+            .binary_detection(BinaryDetection::quit(0))
+            .before_context(if has_context { options.before_context as usize } else { 0 })
+            .after_context(if has_context { options.after_context as usize } else { 0 });
+        let count_max = options.max_results as usize;
+        let visitor = Grep {
+            matcher: compile(&options)?,
+            searcher,
+            options,
+            idle: Mutex::new(Vec::new()),
+            lines: Collector::new(count_max, ANSWER_BYTES_MAX),
+            files: Collector::new(count_max, ANSWER_BYTES_MAX),
+            is_line_cut: AtomicBool::new(false),
+        };
+        Ok(Walk { root: root.clone(), base, filter, counts: Counts::default(), visitor })
+    }
+
+    fn is_open_to(&self, relative: &str) -> bool {
+        let comes_after = |last: &String| relative > last.as_str();
+        match self.options.output {
+            Output::Lines => self.lines.is_open_to(comes_after),
+            Output::Files | Output::Counts => self.files.is_open_to(comes_after),
+        }
+    }
+
+    fn search(
+        &self,
+        file: &FoundFile,
+        searcher: &mut Searcher,
+        matcher: &RegexMatcher,
+        counts: &Counts,
+        scope: &Scope<'_>,
+    ) {
+        let Some(opened) = open_counted(file, FILE_BYTES_MAX, counts) else { return };
+        let reader = StoppableReader { file: opened.take(FILE_BYTES_MAX), scope };
+        let mut sink = Collect {
+            grep: self,
+            matcher,
+            path: &file.relative,
+            scope,
+            matches: Vec::new(),
+            size_bytes: 0,
+            before: Vec::new(),
+            count: 0,
+            is_binary: false,
+        };
+        if searcher.search_reader(matcher, reader, &mut sink).is_err() {
+            // Unless the reader was stopped, which the job's end tells, the file could not be read to its end.
+            if !scope.is_stopped() {
+                Counts::add(&counts.unreadable);
+            }
+            return;
+        }
+        let Collect { matches, size_bytes, count, is_binary, .. } = sink;
+        if is_binary {
+            Counts::add(&counts.binary);
+            return;
+        }
+        Counts::add(&counts.searched);
+        match self.options.output {
+            Output::Lines => {
+                self.lines.offer(file.relative.clone(), matches, size_bytes);
+            }
+            Output::Files | Output::Counts if count > 0 => {
+                let count = (self.options.output == Output::Counts).then_some(count);
+                let found = FileMatch { path: file.relative.clone(), count };
+                let size_bytes = file_bytes(&found);
+                self.files.offer(file.relative.clone(), vec![found], size_bytes);
+            }
+            Output::Files | Output::Counts => {}
+        }
+    }
+}
+
+impl Visit for Grep {
+    fn wants_folder(&self, relative: &str) -> bool {
+        !self.options.after.as_ref().is_some_and(|after| after.is_past_folder(relative))
+            && self.is_open_to(relative)
+    }
+
+    fn wants_file(&self, relative: &str) -> bool {
+        // Of the cursor's own file, lines after the cursor may follow; of a file given whole, nothing.
+        let is_past = |after: &Cursor| match self.options.output {
+            Output::Lines => relative < after.path.as_str(),
+            Output::Files | Output::Counts => relative <= after.path.as_str(),
+        };
+        !self.options.after.as_ref().is_some_and(is_past) && self.is_open_to(relative)
+    }
+
+    fn visit(&self, files: Vec<FoundFile>, counts: &Counts, scope: &Scope<'_>) {
+        let idle = self.idle.lock().pop();
+        let (mut searcher, matcher) = idle.unwrap_or_else(|| (self.searcher.build(), self.matcher.clone()));
+        for file in files {
+            if scope.is_stopped() {
+                return;
+            }
+            if self.is_open_to(&file.relative) {
+                self.search(&file, &mut searcher, &matcher, counts, scope);
+            }
+        }
+        self.idle.lock().push((searcher, matcher));
+    }
+}
+
+impl Search for Grep {
+    type Answer = Answer;
+
+    fn answer(&self, counts: &Counts, timed_out: bool) -> Answer {
+        let lines = self.lines.finish(match_bytes, |_, _| false);
+        let files = self.files.finish(file_bytes, |_, _| false);
+        let mut limits = Vec::new();
+        if lines.over_count || files.over_count {
+            limits.push(Limit::MaxResults);
+        }
+        if lines.over_size || files.over_size {
+            limits.push(Limit::AnswerBytes);
+        }
+        if self.is_line_cut.load(Ordering::Relaxed) {
+            limits.push(Limit::LineChars);
+        }
+        let next = match (lines.items.last(), files.items.last()) {
+            (Some(last), _) => Some(Cursor { path: last.path.clone(), line: last.line, column: last.column }),
+            (None, Some(last)) => Some(Cursor { path: last.path.clone(), line: 0, column: 0 }),
+            (None, None) => None,
+        };
+        let coverage = Coverage::new(counts, limits, timed_out, next);
+        Answer { matches: lines.items, files: files.items, coverage }
+    }
+}
+
+/// Compiles the pattern. With `crlf`, `$` matches before `\r\n` too.
+fn compile(options: &Options) -> Result<RegexMatcher, SearchError> {
+    if options.pattern.is_empty() {
+        return Err(SearchError::BadPattern {
+            reason: "is empty and would match every line; say what to look for".to_owned(),
+        });
+    }
+    let mut builder = RegexMatcherBuilder::new();
+    builder
+        .multi_line(true)
+        .case_insensitive(options.ignore_case)
+        .case_smart(options.smart_case)
+        .fixed_strings(options.fixed_strings)
+        .word(options.word)
+        .size_limit(REGEX_BYTES_MAX)
+        .dfa_size_limit(REGEX_BYTES_MAX)
+        .crlf(true)
+        // Without a line terminator a match may span lines. In the other case it is told that it may not, and is
+        // then searched for many lines at a time.
+        .line_terminator(if options.multiline { None } else { Some(b'\n') });
+    builder.build(&options.pattern).map_err(|error| {
+        let remedy = match error.kind() {
+            grep_regex::ErrorKind::NotAllowed(_) => "set multiline to match across lines",
+            grep_regex::ErrorKind::Regex(_)
+            | grep_regex::ErrorKind::InvalidLineTerminator(_)
+            | grep_regex::ErrorKind::Banned(_)
+            | _ => "correct the expression, or set fixedStrings to search for it as plain text",
+        };
+        SearchError::BadPattern { reason: format!("{error}; {remedy}") }
+    })
+}
+
+/// Returns what a match adds to the answer, roughly: its texts and the JSON around them.
+fn match_bytes(found: &Match) -> usize {
+    let context: usize = found.before.iter().chain(&found.after).map(|line| line_bytes(line)).sum();
+    found.path.len() + found.text.len() + context + 64
+}
+
+fn line_bytes(line: &str) -> usize {
+    line.len() + 4
+}
+
+fn file_bytes(found: &FileMatch) -> usize {
+    found.path.len() + 32
+}
+
+/// Reads a file until the job is stopped.
+struct StoppableReader<'a> {
+    file: io::Take<std::fs::File>,
+    scope: &'a Scope<'a>,
+}
+
+impl Read for StoppableReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.scope.is_stopped() {
+            return Err(io::Error::other("the search was stopped"));
+        }
+        self.file.read(buffer)
+    }
+}
+
+/// Collects what the searcher finds in one file.
+struct Collect<'a> {
+    grep: &'a Grep,
+    matcher: &'a RegexMatcher,
+    path: &'a str,
+    scope: &'a Scope<'a>,
+    matches: Vec<Match>,
+    size_bytes: usize,
+    /// Lines that precede the next match.
+    before: Vec<String>,
+    count: u64,
+    is_binary: bool,
+}
+
+impl Collect<'_> {
+    fn show(&self, bytes: &[u8], around: usize) -> String {
+        let shown = show(bytes, around);
+        if shown.is_cut {
+            self.grep.is_line_cut.store(true, Ordering::Relaxed);
+        }
+        shown.text
+    }
+
+    fn take_line(&mut self, line: u64, bytes: &[u8]) {
+        let before = std::mem::take(&mut self.before);
+        // A match that needs what surrounds the line is not found in the line alone; it is shown from its start.
+        let start = self.matcher.find(bytes).ok().flatten().map_or(0, |found| found.start());
+        let column = column(bytes, start);
+        if self.grep.options.after.as_ref().is_some_and(|after| after.covers(self.path, line, column)) {
+            return;
+        }
+        let text = if self.grep.options.multiline {
+            self.show(bytes, start).replace("\r\n", "\n")
+        } else {
+            self.show(bytes, start)
+        };
+        self.matches.push(Match {
+            path: self.path.to_owned(),
+            line,
+            column,
+            text,
+            before,
+            after: Vec::new(),
+        });
+    }
+}
+
+impl Sink for &mut Collect<'_> {
+    type Error = io::Error;
+
+    fn matched(&mut self, _searcher: &Searcher, found: &SinkMatch<'_>) -> Result<bool, io::Error> {
+        self.count += 1;
+        let options = &self.grep.options;
+        let goes_on = match options.output {
+            Output::Files => false,
+            Output::Counts => true,
+            Output::Lines => {
+                self.take_line(found.line_number().unwrap_or(0), found.bytes());
+                // One more than asked for tells that there is more.
+                self.matches.len() <= options.max_results as usize && self.size_bytes <= ANSWER_BYTES_MAX
+            }
+        };
+        Ok(goes_on && !self.scope.is_stopped())
+    }
+
+    fn context(&mut self, _searcher: &Searcher, context: &SinkContext<'_>) -> Result<bool, io::Error> {
+        let line = self.show(context.bytes(), 0);
+        match (context.kind(), self.matches.last_mut()) {
+            (SinkContextKind::Before, _) => self.before.push(line),
+            (SinkContextKind::After, Some(last)) => {
+                self.size_bytes += line_bytes(&line);
+                last.after.push(line);
+            }
+            // What follows a match that the cursor covers, and lines no option asks for.
+            (SinkContextKind::After, None) | (SinkContextKind::Other, _) => {}
+        }
+        Ok(true)
+    }
+
+    fn finish(&mut self, _searcher: &Searcher, finish: &SinkFinish) -> Result<(), io::Error> {
+        self.is_binary = finish.binary_byte_offset().is_some();
+        Ok(())
+    }
+}

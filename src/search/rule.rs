@@ -1,0 +1,177 @@
+//! Which files a search does not see: the ignore rules of git and ripgrep.
+//!
+//! The rules are those of ripgrep's `ignore` crate (`src/dir.rs`), and its matchers do the matching. Its walkers are not
+//! used, because they bring their own threads: here a folder is a unit of the pool, and a folder's rules are a link in
+//! a chain that its subfolders share. A test compares both walks on one tree.
+//!
+//! In order of precedence: `.rgignore`, `.ignore`, `.gitignore`, `.git/info/exclude`, the user's global gitignore; of
+//! each, the file nearest to the path. Git's files count inside a repository only, and not beyond its top folder.
+
+use crate::limit::IGNORE_FILE_BYTES_MAX;
+use crate::root::open_regular;
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Which of the files that hold or delimit rules a folder has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RuleFiles {
+    rgignore: bool,
+    ignore: bool,
+    gitignore: bool,
+    git: bool,
+    jj: bool,
+}
+
+impl RuleFiles {
+    /// Notes an entry of the folder.
+    pub(crate) fn note(&mut self, name: &OsStr) {
+        match name.to_str() {
+            Some(".rgignore") => self.rgignore = true,
+            Some(".ignore") => self.ignore = true,
+            Some(".gitignore") => self.gitignore = true,
+            Some(".git") => self.git = true,
+            Some(".jj") => self.jj = true,
+            Some(_) | None => {}
+        }
+    }
+
+    /// Looks for the files one by one, where the folder is not read anyway.
+    fn probe(folder: &Path) -> RuleFiles {
+        let exists = |name: &str| folder.join(name).symlink_metadata().is_ok();
+        RuleFiles {
+            rgignore: exists(".rgignore"),
+            ignore: exists(".ignore"),
+            gitignore: exists(".gitignore"),
+            git: exists(".git"),
+            jj: exists(".jj"),
+        }
+    }
+
+    fn is_empty(self) -> bool {
+        !(self.rgignore || self.ignore || self.gitignore || self.git || self.jj)
+    }
+}
+
+/// The rules that hold in a folder: its own and, through `parent`, those of the folders above.
+pub(crate) struct Rules {
+    parent: Option<Arc<Rules>>,
+    rgignore: Gitignore,
+    ignore: Gitignore,
+    gitignore: Gitignore,
+    exclude: Gitignore,
+    global: Arc<Gitignore>,
+    is_repository: bool,
+    in_repository: bool,
+}
+
+impl Rules {
+    /// Reads the rules that hold in `folder` because of the folders above it; not the folder's own.
+    pub(crate) fn above(folder: &Path) -> Arc<Rules> {
+        // Unreadable global settings are the user's to notice in git itself; the walk goes on without them.
+        let (global, _unreadable) = GitignoreBuilder::new(folder).build_global();
+        let top = Arc::new(Rules {
+            parent: None,
+            rgignore: Gitignore::empty(),
+            ignore: Gitignore::empty(),
+            gitignore: Gitignore::empty(),
+            exclude: Gitignore::empty(),
+            global: Arc::new(global),
+            is_repository: false,
+            in_repository: false,
+        });
+        let mut above: Vec<&Path> = folder.ancestors().skip(1).collect();
+        above.reverse();
+        above.into_iter().fold(top, |rules, ancestor| rules.with_folder(ancestor, RuleFiles::probe(ancestor)))
+    }
+
+    /// Adds the rules of `folder`, of which `files` are there; the same rules when there are none.
+    pub(crate) fn with_folder(self: &Arc<Rules>, folder: &Path, files: RuleFiles) -> Arc<Rules> {
+        if files.is_empty() {
+            return Arc::clone(self);
+        }
+        let load = |there: bool, name: &str| {
+            if there { read_rules(folder, &folder.join(name)) } else { Gitignore::empty() }
+        };
+        let is_repository = files.git || files.jj;
+        Arc::new(Rules {
+            parent: Some(Arc::clone(self)),
+            rgignore: load(files.rgignore, ".rgignore"),
+            ignore: load(files.ignore, ".ignore"),
+            gitignore: load(files.gitignore, ".gitignore"),
+            exclude: if files.git { read_exclude(folder) } else { Gitignore::empty() },
+            global: Arc::clone(&self.global),
+            is_repository,
+            in_repository: self.in_repository || is_repository,
+        })
+    }
+
+    /// Says whether the rules hide `path`, bring it back, or have nothing on it.
+    pub(crate) fn matched(&self, path: &Path, is_folder: bool) -> Match<()> {
+        let look = |found: &mut Match<()>, rules: &Gitignore| {
+            if found.is_none() {
+                *found = rules.matched(path, is_folder).map(|_| ());
+            }
+        };
+        let (mut rgignore, mut ignore, mut gitignore, mut exclude) =
+            (Match::None, Match::None, Match::None, Match::None);
+        let mut beyond_repository = !self.in_repository;
+        let mut next = Some(self);
+        while let Some(rules) = next {
+            look(&mut rgignore, &rules.rgignore);
+            look(&mut ignore, &rules.ignore);
+            if !beyond_repository {
+                look(&mut gitignore, &rules.gitignore);
+                look(&mut exclude, &rules.exclude);
+            }
+            beyond_repository |= rules.is_repository;
+            next = rules.parent.as_deref();
+        }
+        let mut global = Match::None;
+        if self.in_repository {
+            look(&mut global, &self.global);
+        }
+        rgignore.or(ignore).or(gitignore).or(exclude).or(global)
+    }
+}
+
+/// Reads one file of rules for `folder`. A file that is not there, is no regular file or is too large has no effect.
+fn read_rules(folder: &Path, path: &Path) -> Gitignore {
+    let Ok((file, size_bytes)) = open_regular(path) else { return Gitignore::empty() };
+    let mut text = Vec::new();
+    if size_bytes > IGNORE_FILE_BYTES_MAX || file.take(IGNORE_FILE_BYTES_MAX).read_to_end(&mut text).is_err()
+    {
+        return Gitignore::empty();
+    }
+    let mut builder = GitignoreBuilder::new(folder);
+    for line in String::from_utf8_lossy(&text).trim_start_matches('\u{feff}').lines() {
+        // Git, too, passes over a line it cannot read; the rest of the file counts.
+        let _unreadable_line = builder.add_line(Some(path.to_owned()), line).is_err();
+    }
+    builder.build().unwrap_or_else(|_too_large| Gitignore::empty())
+}
+
+/// Reads `info/exclude` of the repository at `folder`, which a worktree or submodule keeps elsewhere.
+fn read_exclude(folder: &Path) -> Gitignore {
+    let git = folder.join(".git");
+    let common = if git.is_dir() { Some(git) } else { common_folder(folder, &git) };
+    common.map_or_else(Gitignore::empty, |common| read_rules(folder, &common.join("info/exclude")))
+}
+
+/// Follows a `.git` file (`gitdir: ...`, gitrepository-layout(5)) to the folder that several worktrees share.
+fn common_folder(folder: &Path, git: &Path) -> Option<PathBuf> {
+    let read_line = |path: &Path| -> Option<String> {
+        let (file, _) = open_regular(path).ok()?;
+        let mut text = String::new();
+        file.take(IGNORE_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+        Some(text.trim_end().to_owned())
+    };
+    let git_folder = folder.join(read_line(git)?.strip_prefix("gitdir: ")?);
+    Some(match read_line(&git_folder.join("commondir")) {
+        Some(common) => git_folder.join(common),
+        None => git_folder,
+    })
+}

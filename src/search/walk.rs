@@ -1,0 +1,256 @@
+//! Walks a tree on the pool: one unit per folder, one per batch of its files.
+
+use crate::error::SearchError;
+use crate::limit::{FILE_BYTES_MAX, GLOB_BYTES_MAX, GLOBS_MAX, TREE_DEPTH_MAX};
+use crate::root::Root;
+use crate::rule::{RuleFiles, Rules};
+use ignore::overrides::{Override, OverrideBuilder};
+use ignore::types::{Types, TypesBuilder};
+use orchestrator_worker::Scope;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// How many files a unit takes.
+const BATCH_FILES: usize = 32;
+
+/// What a walk is for. Methods are called from several workers at once.
+pub(crate) trait Visit: Send + Sync + 'static {
+    /// Returns whether anything in the folder `relative` (ending in `/`) can matter.
+    fn wants_folder(&self, relative: &str) -> bool;
+    /// Returns whether the file can matter, judged by its path.
+    fn wants_file(&self, relative: &str) -> bool;
+    /// Takes a batch of the files wanted. Counts what it skips in `counts`.
+    fn visit(&self, files: Vec<FoundFile>, counts: &Counts, scope: &Scope<'_>);
+}
+
+/// A regular file, as the walk found it; it may have changed since.
+pub(crate) struct FoundFile {
+    pub(crate) path: PathBuf,
+    /// The path as shown: relative to the root, with `/`.
+    pub(crate) relative: String,
+}
+
+/// Which files of a tree a search sees.
+pub(crate) struct Filter {
+    pub(crate) globs: Override,
+    pub(crate) types: Types,
+    pub(crate) hidden: bool,
+    pub(crate) no_ignore: bool,
+}
+
+impl Filter {
+    /// Compiles `globs`, relative to `base`, and `types`.
+    ///
+    /// # Errors
+    ///
+    /// [`SearchError::TooLong`], [`SearchError::BadGlob`] and [`SearchError::UnknownType`], for the first mistake.
+    pub(crate) fn compile(
+        base: &Path,
+        globs: &[String],
+        types: &[String],
+        hidden: bool,
+        no_ignore: bool,
+    ) -> Result<Filter, SearchError> {
+        check_length("globs", globs.len(), GLOBS_MAX)?;
+        check_length("types", types.len(), GLOBS_MAX)?;
+        let mut override_builder = OverrideBuilder::new(base);
+        for (index, glob) in globs.iter().enumerate() {
+            let option = format!("globs[{index}]");
+            check_length(&option, glob.len(), GLOB_BYTES_MAX)?;
+            let bad = |error: ignore::Error| SearchError::BadGlob { option, reason: error.to_string() };
+            override_builder.add(glob).map_err(bad)?;
+        }
+        let bad = |error: ignore::Error| SearchError::BadGlob {
+            option: "globs".to_owned(),
+            reason: error.to_string(),
+        };
+        let globs = override_builder.build().map_err(bad)?;
+        Ok(Filter { globs, types: compile_types(types)?, hidden, no_ignore })
+    }
+
+    /// Returns whether the search sees the entry. Globs and types only narrow: what the ignore rules hide stays hidden.
+    fn admits(&self, path: &Path, is_folder: bool, is_hidden: bool, rules: &Rules) -> bool {
+        if self.globs.matched(path, is_folder).is_ignore() || self.types.matched(path, is_folder).is_ignore()
+        {
+            return false;
+        }
+        let ruled = if self.no_ignore { ignore::Match::None } else { rules.matched(path, is_folder) };
+        // A rule may bring a hidden file back, as in ripgrep.
+        !ruled.is_ignore() && (self.hidden || !is_hidden || ruled.is_whitelist())
+    }
+}
+
+/// Refuses a text or list that is longer than `max`.
+pub(crate) fn check_length(option: &str, found: usize, max: usize) -> Result<(), SearchError> {
+    if found > max { Err(SearchError::TooLong { option: option.to_owned(), max, found }) } else { Ok(()) }
+}
+
+/// Compiles a choice among ripgrep's file types.
+fn compile_types(names: &[String]) -> Result<Types, SearchError> {
+    if names.is_empty() {
+        return Ok(Types::empty());
+    }
+    let mut builder = TypesBuilder::new();
+    builder.add_defaults();
+    let known = builder.definitions();
+    for (index, name) in names.iter().enumerate() {
+        if !known.iter().any(|definition| definition.name() == name) {
+            return Err(SearchError::UnknownType { index, name: name.clone() });
+        }
+        builder.select(name);
+    }
+    builder
+        .build()
+        .map_err(|error| SearchError::BadOptions { path: "types".to_owned(), reason: error.to_string() })
+}
+
+/// What a walk has counted. Read when the walk has ended.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) searched: AtomicU64,
+    pub(crate) binary: AtomicU64,
+    pub(crate) too_large: AtomicU64,
+    pub(crate) too_deep: AtomicU64,
+    pub(crate) unreadable: AtomicU64,
+    pub(crate) special: AtomicU64,
+    pub(crate) below_depth: AtomicBool,
+}
+
+/// Files and folders that were not searched, by reason. What the ignore rules, `globs` and `types` left out is not
+/// among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Skipped {
+    /// Files that hold binary data.
+    pub binary: u64,
+    /// Files beyond the size limit.
+    pub too_large: u64,
+    /// Files whose syntax is nested too deeply.
+    pub too_deep: u64,
+    /// Files and folders that could not be read.
+    pub unreadable: u64,
+    /// Links, devices, FIFOs and sockets.
+    pub special: u64,
+}
+
+impl Counts {
+    /// Adds one to a counter.
+    pub(crate) fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn skipped(&self) -> Skipped {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Skipped {
+            binary: read(&self.binary),
+            too_large: read(&self.too_large),
+            too_deep: read(&self.too_deep),
+            unreadable: read(&self.unreadable),
+            special: read(&self.special),
+        }
+    }
+}
+
+/// A walk in progress; its units share it.
+pub(crate) struct Walk<V> {
+    pub(crate) root: Root,
+    pub(crate) base: PathBuf,
+    pub(crate) filter: Filter,
+    pub(crate) counts: Counts,
+    pub(crate) visitor: V,
+}
+
+impl<V: Visit> Walk<V> {
+    /// Starts the walk from a unit of its job. A file as base is searched whatever the ignore rules say of it.
+    pub(crate) fn begin(self: Arc<Self>, scope: &Scope<'_>) {
+        if self.base.is_dir() {
+            let rules = Rules::above(&self.base);
+            let base = self.base.clone();
+            self.folder(&base, &rules, 0, scope);
+            return;
+        }
+        let relative = self.root.relative(&self.base);
+        let path = self.base.clone();
+        if !self.base.is_file() {
+            Counts::add(&self.counts.special);
+        } else if self.filter.globs.matched(&path, false).is_ignore()
+            || self.filter.types.matched(&path, false).is_ignore()
+            || !self.visitor.wants_file(&relative)
+        {
+            // Its own options leave out the one file named.
+        } else {
+            self.visitor.visit(vec![FoundFile { path, relative }], &self.counts, scope);
+        }
+    }
+
+    /// Reads one folder; spawns a unit for each subfolder and batch of files, and takes the first batch itself.
+    fn folder(self: &Arc<Self>, folder: &Path, above: &Arc<Rules>, depth: usize, scope: &Scope<'_>) {
+        let Ok(reader) = fs::read_dir(folder) else {
+            Counts::add(&self.counts.unreadable);
+            return;
+        };
+        let mut rule_files = RuleFiles::default();
+        let mut entries = Vec::new();
+        for entry in reader {
+            match entry.and_then(|entry| Ok((entry.file_type()?, entry.file_name()))) {
+                Ok((file_type, name)) => {
+                    rule_files.note(&name);
+                    entries.push((file_type, name));
+                }
+                Err(_unreadable) => Counts::add(&self.counts.unreadable),
+            }
+        }
+        let rules =
+            if self.filter.no_ignore { Arc::clone(above) } else { above.with_folder(folder, rule_files) };
+        let mut files = Vec::new();
+        for (file_type, name) in entries {
+            let path = folder.join(&name);
+            let is_hidden = name.as_encoded_bytes().first() == Some(&b'.');
+            if name == ".git" || !self.filter.admits(&path, file_type.is_dir(), is_hidden, &rules) {
+                continue;
+            }
+            let relative = self.root.relative(&path);
+            if file_type.is_dir() {
+                if !self.visitor.wants_folder(&format!("{relative}/")) {
+                } else if depth >= TREE_DEPTH_MAX {
+                    self.counts.below_depth.store(true, Ordering::Relaxed);
+                } else {
+                    let (walk, rules) = (Arc::clone(self), Arc::clone(&rules));
+                    scope.spawn(move |scope| walk.folder(&path, &rules, depth + 1, scope));
+                }
+            } else if !file_type.is_file() {
+                Counts::add(&self.counts.special);
+            } else if self.visitor.wants_file(&relative) {
+                files.push(FoundFile { path, relative });
+            }
+        }
+        while files.len() > BATCH_FILES {
+            let batch = files.split_off(files.len() - BATCH_FILES);
+            let walk = Arc::clone(self);
+            scope.spawn(move |scope| walk.visitor.visit(batch, &walk.counts, scope));
+        }
+        if !files.is_empty() {
+            self.visitor.visit(files, &self.counts, scope);
+        }
+    }
+}
+
+/// Opens a file the walk found, within `size_bytes_max`; counts it as skipped and returns `None` otherwise.
+pub(crate) fn open_counted(file: &FoundFile, size_bytes_max: u64, counts: &Counts) -> Option<fs::File> {
+    debug_assert!(size_bytes_max <= FILE_BYTES_MAX, "no search reads more than the largest file");
+    match crate::root::open_regular(&file.path) {
+        Ok((_, size_bytes)) if size_bytes > size_bytes_max => {
+            Counts::add(&counts.too_large);
+            None
+        }
+        Ok((file, _)) => Some(file),
+        Err(_unreadable) => {
+            Counts::add(&counts.unreadable);
+            None
+        }
+    }
+}
