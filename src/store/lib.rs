@@ -28,6 +28,7 @@ mod journal;
 mod owner;
 mod reader;
 mod state_dir;
+pub mod todo;
 
 pub use chain::{Digest, Head, MalformedDigest, Record};
 pub use error::StoreError;
