@@ -14,10 +14,8 @@ pub struct Cursor {
     /// Path as in the results.
     pub path: String,
     /// Line as in the results; 0 when results are whole files.
-    #[serde(default)]
     pub line: u64,
     /// Column as in the results; 0 when results are whole files.
-    #[serde(default)]
     pub column: u64,
 }
 

@@ -42,6 +42,6 @@ mod tests;
 pub use answer::{Coverage, Cursor};
 pub use error::SearchError;
 pub use limit::*;
-pub use query::{Answer, Query, run, start};
+pub use query::{Answer, Query, run, schema, start};
 pub use root::Root;
 pub use walk::Skipped;

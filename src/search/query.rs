@@ -7,8 +7,11 @@ use crate::walk::{Counts, Visit, Walk, check_length};
 use crate::{glob, grep, structural};
 use orchestrator_worker::{Job, JobError, Lane, Pool, Ticket};
 use parking_lot::Mutex;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -62,6 +65,33 @@ impl Answer {
             Answer::AstSearch(answer) => answer.to_text(),
         }
     }
+}
+
+/// Returns the JSON schemas of all searches: `options` by kind, each complete in itself, as a tool's definition needs
+/// it; and `answers`, one schema with a property for each kind, whose parts have names.
+pub fn schema() -> Value {
+    let options = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
+    let option_schema = |schema: fn(SchemaGenerator) -> Schema| schema(options.clone().into_generator());
+    let answers =
+        SchemaSettings::draft07().for_serialize().into_generator().into_root_schema_for::<Answers>();
+    json!({
+        "options": {
+            "grep": option_schema(SchemaGenerator::into_root_schema_for::<grep::Options>),
+            "glob": option_schema(SchemaGenerator::into_root_schema_for::<glob::Options>),
+            "astSearch": option_schema(SchemaGenerator::into_root_schema_for::<structural::Options>),
+        },
+        "answers": answers,
+    })
+}
+
+/// The answers by kind of search; exists for its schema.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "SearchAnswers")]
+struct Answers {
+    grep: grep::Answer,
+    glob: glob::Answer,
+    ast_search: structural::Answer,
 }
 
 /// Starts `query` below `root` on `pool`. `on_end` is called exactly once, on a worker, and must be short. When

@@ -434,7 +434,7 @@ fn mistakes_are_told_with_their_place() {
         ("glob", json!({"pattern": "./"}), "SEARCH_BAD_PATTERN", "pattern: is empty"),
         (
             "glob",
-            json!({"pattern": "*", "sort": "modified", "after": {"path": "a"}}),
+            json!({"pattern": "*", "sort": "modified", "after": {"path": "a", "line": 0, "column": 0}}),
             "SEARCH_BAD_OPTIONS",
             "after: ",
         ),
@@ -601,13 +601,21 @@ fn when_its_time_is_over_a_search_gives_what_it_has() {
     }
 }
 
-/// Breaks if the schemas, from which the TypeScript types are made, lose a field or its documentation.
+/// Breaks if the schemas, from which tools and TypeScript types are made, lose a field or its documentation.
 #[test]
-fn schemas_describe_every_option() {
-    let schema = json!(schemars::schema_for!(grep::Options));
-    assert_eq!(schema["required"], json!(["pattern"]));
-    assert_eq!(schema["additionalProperties"], json!(false));
-    for (name, property) in schema["properties"].as_object().unwrap() {
-        assert!(property["description"].is_string(), "{name} has no documentation");
+fn schemas_describe_every_option_and_result() {
+    let schema = crate::schema();
+    assert_eq!(schema["options"]["grep"]["required"], json!(["pattern"]));
+    assert_eq!(schema["options"]["astSearch"]["required"], json!(["pattern", "language"]));
+    let mut objects: Vec<(&String, &Value)> = schema["options"].as_object().unwrap().iter().collect();
+    for (name, options) in &objects {
+        assert_eq!(options["additionalProperties"], json!(false), "{name}");
+        assert!(!options.to_string().contains("$ref"), "{name} is not complete in itself");
+    }
+    objects.extend(schema["answers"]["definitions"].as_object().unwrap());
+    for (name, object) in objects {
+        for (property, described) in object["properties"].as_object().into_iter().flatten() {
+            assert!(described["description"].is_string(), "{name}.{property} has no documentation");
+        }
     }
 }
