@@ -1,0 +1,667 @@
+//! The thread that owns the engine of one project: it adds the clock and the journal, and runs what needs no host.
+//!
+//! A batch of events is handled, appended to the journal in one transaction, and only then are its effects handed
+//! out. When an append fails, or the engine panics, the engine in memory is not trusted: it is rebuilt from the
+//! journal, and what was under way is looked up in the host like after a restart.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Component, Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use orchestrator_engine::{
+    Agents, Answer, CheckSubject, Effect, EffectId, Engine, Event, Handled, HostError, Limits, Millis, Question,
+    RequestId, SessionId, paths_written,
+};
+use orchestrator_store::todo::{self, Rendered};
+use orchestrator_store::{BODY_BYTES_MAX, Change, Digest, Head, Journal, OwnerLock, StateDir, StoreError};
+use orchestrator_verify::{CheckRequest, CheckTicket, Verifier, snapshot};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// What an engine is opened with.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct OpenOptions {
+    /// The project's folder, absolute.
+    pub(crate) directory: PathBuf,
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    #[serde(default)]
+    pub(crate) agents: Agents,
+}
+
+/// A question to the engine's thread.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Inquiry {
+    Call(CallInquiry),
+    Engine(Question),
+}
+
+/// May this session make this call of a tool? The files it would write are found in its arguments, links resolved.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum CallInquiry {
+    MayCall { session: SessionId, tool: String, args: Value },
+}
+
+/// What the thread tells the outside, as one JSON text.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(crate) enum Notice {
+    /// The journal has been replayed: this many records, missions and open missions.
+    Ready { records: u64, missions: usize, open: usize },
+    /// Things to do, in this order.
+    Effects { effects: Vec<Effect> },
+    /// The answer to a question.
+    Answer { id: u64, value: Value },
+    /// The engine cannot go on at present; it is rebuilt from the journal in `retry_ms`.
+    Fault { code: String, message: String, retry_ms: u64 },
+}
+
+enum Message {
+    Post(Vec<Event>),
+    Ask { id: u64, inquiry: Inquiry },
+    Panic,
+    Close,
+}
+
+type Sink = Box<dyn Fn(&Notice) + Send>;
+
+/// The handle to the thread. Dropping it closes the engine.
+pub(crate) struct Driver {
+    sender: Sender<Message>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Time after which a human's edit of the list of tasks is noticed, while a mission is open.
+const TODO_SWEEP: Duration = Duration::from_secs(2);
+/// Messages that are taken into one batch.
+const BATCH_MAX: usize = 1_000;
+const RETRY_FIRST_MS: u64 = 500;
+const RETRY_MAX_MS: u64 = 30_000;
+const TODO_FILE: &str = ".opencode/todo.md";
+
+impl Driver {
+    /// Takes the project for this process and starts the thread, which replays the journal.
+    ///
+    /// # Errors
+    /// The project's state folder cannot be used, or another process has the project.
+    pub(crate) fn open(options: OpenOptions, sink: Sink) -> Result<Self, OpenError> {
+        let state_dir = StateDir::prepare(&options.directory)
+            .map_err(|error| OpenError { code: error.code(), message: chain(&error) })?;
+        let lock = OwnerLock::acquire(&state_dir)
+            .map_err(|error| OpenError { code: error.code(), message: chain(&error) })?;
+        let verifier =
+            Verifier::start().map_err(|error| OpenError { code: error.code(), message: chain(&error) })?;
+        let (sender, receiver) = channel();
+        let worker = Worker {
+            options,
+            state_dir,
+            _lock: lock,
+            sink,
+            receiver,
+            sender: sender.clone(),
+            core: None,
+            verifier,
+            checks: BTreeMap::new(),
+            now: 0,
+            retry_ms: RETRY_FIRST_MS,
+            retry_at: 0,
+            todo_seen: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("orchestrator-engine".into())
+            .spawn(move || worker.run())
+            .map_err(|error| OpenError { code: "ENGINE_START", message: chain(&error) })?;
+        Ok(Self { sender, thread: Some(thread) })
+    }
+
+    /// Hands events over; never waits. After `close` they are dropped.
+    pub(crate) fn post(&self, events: Vec<Event>) -> bool {
+        self.sender.send(Message::Post(events)).is_ok()
+    }
+
+    /// Asks a question, answered by a notice with the same id.
+    pub(crate) fn ask(&self, id: u64, inquiry: Inquiry) -> bool {
+        self.sender.send(Message::Ask { id, inquiry }).is_ok()
+    }
+
+    /// Makes the thread panic in the middle of a batch, to prove that it survives.
+    pub(crate) fn panic(&self) -> bool {
+        self.sender.send(Message::Panic).is_ok()
+    }
+
+    /// Ends the checks that run, gives the project back and ends the thread. What was acknowledged is durable.
+    pub(crate) fn close(&mut self) {
+        // The thread may have ended already; then there is nobody to tell.
+        self.sender.send(Message::Close).ok();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Why an engine could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct OpenError {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// The engine and the journal it follows from.
+struct Core {
+    engine: Engine,
+    journal: Journal,
+    head: u64,
+    /// Digests the rendered list may have: the last one, and the one that was about to be written.
+    rendered: Vec<Digest>,
+}
+
+struct Worker {
+    options: OpenOptions,
+    state_dir: StateDir,
+    _lock: OwnerLock,
+    sink: Sink,
+    receiver: Receiver<Message>,
+    sender: Sender<Message>,
+    core: Option<Core>,
+    verifier: Verifier,
+    checks: BTreeMap<EffectId, CheckTicket>,
+    /// The last time that was read, so that time never runs backwards.
+    now: Millis,
+    retry_ms: u64,
+    retry_at: Millis,
+    todo_seen: Option<(SystemTime, u64)>,
+}
+
+/// Why the engine has to be rebuilt.
+struct Fault {
+    code: String,
+    message: String,
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self { code: error.code().to_owned(), message: chain(&error) }
+    }
+}
+
+impl Worker {
+    fn run(mut self) {
+        self.rebuild();
+        loop {
+            let now = self.read_clock();
+            let message = match self.wait_ms(now) {
+                Some(wait_ms) => self.receiver.recv_timeout(Duration::from_millis(wait_ms)),
+                None => self.receiver.recv().map_err(|_closed| RecvTimeoutError::Disconnected),
+            };
+            let mut events = Vec::new();
+            let mut panics = false;
+            let mut next = match message {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let mut closes = false;
+            while let Some(message) = next {
+                match message {
+                    Message::Post(posted) => events.extend(posted),
+                    Message::Ask { id, inquiry } => {
+                        // A question sees what was posted before it.
+                        self.batch(std::mem::take(&mut events), false);
+                        let value = self.answer(inquiry);
+                        (self.sink)(&Notice::Answer { id, value });
+                    }
+                    Message::Panic => panics = true,
+                    Message::Close => {
+                        closes = true;
+                        break;
+                    }
+                }
+                next = if events.len() < BATCH_MAX { self.receiver.try_recv().ok() } else { None };
+            }
+            self.batch(events, panics);
+            if closes {
+                break;
+            }
+        }
+        self.verifier.shutdown();
+    }
+
+    fn wait_ms(&self, now: Millis) -> Option<u64> {
+        let Some(core) = &self.core else {
+            return Some(self.retry_at.saturating_sub(now));
+        };
+        let deadline = core.engine.next_deadline().map(|at| at.saturating_sub(now));
+        let open = core.engine.missions().values().any(|mission| mission.is_open());
+        let sweep = open.then_some(TODO_SWEEP.as_millis() as u64);
+        [deadline, sweep].into_iter().flatten().min()
+    }
+
+    fn read_clock(&mut self) -> Millis {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.now = self.now.max(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
+        self.now
+    }
+
+    /// Handles events and whatever has become due, journals what changed the state, and hands the effects out.
+    fn batch(&mut self, events: Vec<Event>, panics: bool) {
+        let now = self.read_clock();
+        if self.core.is_none() {
+            if now >= self.retry_at {
+                self.rebuild();
+            }
+            if self.core.is_none() {
+                return self.refuse(&events, "ENGINE_UNAVAILABLE", "the engine is being rebuilt; try again in a moment");
+            }
+        }
+        let Some(core) = &mut self.core else { return };
+        let sink = &self.sink;
+        let requests: Vec<_> = events.iter().filter_map(request_of).collect();
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            assert!(!panics, "a panic was asked for");
+            let mut bodies = Vec::new();
+            for event in events {
+                handle(&mut core.engine, now, event, &mut bodies, sink);
+            }
+            if core.engine.next_deadline().is_some_and(|at| at <= now) {
+                handle(&mut core.engine, now, Event::DeadlinePassed {}, &mut bodies, sink);
+            }
+            let effects: Vec<_> = std::iter::from_fn(|| core.engine.poll_effect()).collect();
+            (bodies, effects)
+        }));
+        let (bodies, effects) = match handled {
+            Ok(result) => result,
+            Err(panic) => {
+                let message = format!(
+                    "the engine panicked ({}); it is rebuilt from the journal. Please report this as a defect.",
+                    panic_text(&*panic)
+                );
+                return self.fault(Fault { code: "ENGINE_POISONED".into(), message }, &requests);
+            }
+        };
+        match self.commit(&bodies, &effects) {
+            Ok(()) => self.perform(effects),
+            Err(fault) => self.fault(fault, &requests),
+        }
+        self.sweep_todo();
+    }
+
+    /// Makes a batch durable, with what follows from it for readers in other processes.
+    fn commit(&mut self, bodies: &[String], effects: &[Effect]) -> Result<(), Fault> {
+        let Some(core) = &mut self.core else { return Ok(()) };
+        let mut changes: Vec<_> = core
+            .engine
+            .take_dirty()
+            .into_iter()
+            .filter_map(|id| Some((id, core.engine.summary(id)?)))
+            .map(|(id, body)| Change::Put { kind: "mission".into(), id: id.to_string(), body: body.to_string() })
+            .collect();
+        for effect in effects {
+            if let Effect::RenderTodo { text } = effect {
+                // Known before it is written, so that a crash in between does not make it look like somebody's edit.
+                let last = core.rendered.last().copied();
+                core.rendered = last.into_iter().chain([Digest::of(text.as_bytes())]).collect();
+                changes.push(rendered_change(&core.rendered));
+            }
+        }
+        if bodies.is_empty() && changes.is_empty() {
+            return Ok(());
+        }
+        core.head = core.journal.append(core.head, bodies, &changes)?.sequence;
+        self.retry_ms = RETRY_FIRST_MS;
+        Ok(())
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        let mut outward = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::TakeSnapshot { effect, lease } => {
+                    let event = match snapshot(&self.options.directory, &lease) {
+                        Ok(snapshot) => Event::SnapshotTaken { effect, snapshot: json!(snapshot) },
+                        Err(error) => failed(effect, error.code(), chain(&error)),
+                    };
+                    self.post(event);
+                }
+                Effect::RunChecks { effect, subject, commands, timeout_ms, .. } => {
+                    self.run_checks(effect, subject, commands, timeout_ms);
+                }
+                Effect::CancelChecks { effect } => {
+                    if let Some(ticket) = self.checks.remove(&effect) {
+                        self.verifier.cancel(ticket);
+                    }
+                }
+                Effect::RenderTodo { text } => self.render_todo(&text),
+                effect => outward.push(effect),
+            }
+        }
+        if !outward.is_empty() {
+            (self.sink)(&Notice::Effects { effects: outward });
+        }
+    }
+
+    /// Posts to this thread itself, which outlives every sender of its own.
+    fn post(&self, event: Event) {
+        self.sender.send(Message::Post(vec![event])).ok();
+    }
+
+    fn run_checks(&mut self, effect: EffectId, subject: CheckSubject, commands: Vec<Vec<String>>, timeout_ms: u64) {
+        let (lease, before, claimed) = match subject {
+            CheckSubject::Task { lease, before, claimed, .. } => (lease, before, claimed),
+            CheckSubject::Project {} => (Vec::new(), json!({ "lease": [], "files": {} }), Vec::new()),
+        };
+        let before = match serde_json::from_value(before) {
+            Ok(before) => before,
+            Err(error) => return self.post(failed(effect, "SNAPSHOT_UNREADABLE", error.to_string())),
+        };
+        let request = CheckRequest {
+            id: effect.to_string(),
+            root: self.options.directory.clone(),
+            lease,
+            before,
+            claimed,
+            commands,
+            timeout_ms: Some(timeout_ms),
+        };
+        let sender = self.sender.clone();
+        // Checks that ended are dropped from the map lazily: their tickets are refused by the verifier.
+        let ticket = self.verifier.run(request, move |report| {
+            let event = match serde_json::to_value(&report).and_then(serde_json::from_value) {
+                Ok(report) => Event::ChecksFinished { effect, report },
+                Err(error) => failed(effect, "REPORT_UNREADABLE", error.to_string()),
+            };
+            sender.send(Message::Post(vec![event])).ok();
+        });
+        self.checks.insert(effect, ticket);
+    }
+
+    /// Writes the list of tasks. What a person changed in it is journalled before it is written over.
+    fn render_todo(&mut self, text: &str) {
+        let Some(core) = &mut self.core else { return };
+        let project = &self.options.directory;
+        let file = Path::new(TODO_FILE);
+        let mut last = core.rendered.iter().rev().nth(1).copied();
+        let mut result = todo::render(project, file, text, last);
+        if let Ok(Rendered::Edited(edit)) = &result
+            && edit.found.is_none_or(|found| core.rendered.contains(&found))
+        {
+            // Deleted, or what was written before a crash: nobody's words are lost.
+            last = edit.found;
+            result = todo::render(project, file, text, last);
+        }
+        match result {
+            Ok(Rendered::Written(_) | Rendered::Unchanged(_)) => {}
+            Ok(Rendered::Edited(edit)) => {
+                // Over the edit as it was seen, once it is in the journal.
+                if let Some(found) = edit.found {
+                    core.rendered.insert(0, found);
+                }
+                self.post(Event::TodoEdited { text: edit.text, cut: edit.is_cut });
+            }
+            Err(error) => {
+                let (code, message) = (error.code().to_owned(), chain(&error));
+                (self.sink)(&Notice::Fault { code, message, retry_ms: 0 });
+            }
+        }
+        self.todo_seen = self.todo_metadata();
+    }
+
+    /// Notices an edit of the list of tasks while nothing is rendered.
+    fn sweep_todo(&mut self) {
+        if self.todo_seen.is_none() || self.todo_metadata() == self.todo_seen {
+            return;
+        }
+        self.todo_seen = self.todo_metadata();
+        let path = self.options.directory.join(TODO_FILE);
+        // Too large, gone or unreadable: the next rendering says so.
+        let Ok(bytes) = std::fs::read(path) else { return };
+        let Some(core) = &mut self.core else { return };
+        let found = Digest::of(&bytes);
+        if !core.rendered.contains(&found) {
+            core.rendered.insert(0, found);
+            let end = bytes.len().min(todo::EDIT_BYTES_MAX);
+            let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            self.post(Event::TodoEdited { text, cut: end < bytes.len() });
+        }
+    }
+
+    fn todo_metadata(&self) -> Option<(SystemTime, u64)> {
+        let metadata = std::fs::symlink_metadata(self.options.directory.join(TODO_FILE)).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    }
+
+    fn answer(&mut self, inquiry: Inquiry) -> Value {
+        let question = match inquiry {
+            Inquiry::Engine(question) => question,
+            Inquiry::Call(CallInquiry::MayCall { session, tool, args }) => {
+                let Some(paths) = paths_written(&tool, &args) else {
+                    return json!({ "allowed": true });
+                };
+                let paths = paths.iter().map(|path| self.inside(path)).collect();
+                Question::MayWrite { session, paths }
+            }
+        };
+        match &self.core {
+            Some(core) => core.engine.answer(&question),
+            None => json!({
+                "allowed": false,
+                "reason": "The engine is being rebuilt; nothing may be written now.",
+                "text": "The engine is being rebuilt from the journal; try again in a moment.",
+                "missions": [],
+            }),
+        }
+    }
+
+    /// The path relative to the project with links resolved, as the engine knows it; `None` when it is outside.
+    fn inside(&self, path: &str) -> Option<String> {
+        let root = self.options.directory.canonicalize().ok()?;
+        let mut existing = root.join(path);
+        let mut missing = Vec::new();
+        let resolved = loop {
+            match existing.canonicalize() {
+                Ok(resolved) => break resolved,
+                // A link that leads nowhere could be made to lead anywhere.
+                Err(_) if existing.is_symlink() => return None,
+                Err(_) => {
+                    missing.push(existing.file_name()?.to_owned());
+                    if !existing.pop() {
+                        return None;
+                    }
+                }
+            }
+        };
+        let full = missing.into_iter().rev().fold(resolved, |path, name| path.join(name));
+        let relative = full.strip_prefix(&root).ok()?;
+        let parts: Option<Vec<_>> = relative
+            .components()
+            .map(|part| match part {
+                Component::Normal(name) => name.to_str(),
+                _ => None,
+            })
+            .collect();
+        Some(parts?.join("/"))
+    }
+
+    /// Replays the journal into a fresh engine, and looks up what was under way.
+    fn rebuild(&mut self) {
+        for (_, ticket) in std::mem::take(&mut self.checks) {
+            self.verifier.cancel(ticket);
+        }
+        let replayed = catch_unwind(AssertUnwindSafe(|| self.replay()));
+        let core = match replayed {
+            Ok(Ok(core)) => core,
+            Ok(Err(fault)) => return self.fault(fault, &[]),
+            Err(panic) => {
+                let message = format!("the journal could not be replayed ({})", panic_text(&*panic));
+                return self.fault(Fault { code: "REPLAY_PANICKED".into(), message }, &[]);
+            }
+        };
+        let missions = core.engine.missions();
+        let open = missions.values().filter(|mission| mission.is_open()).count();
+        (self.sink)(&Notice::Ready { records: core.head, missions: missions.len(), open });
+        self.core = Some(core);
+        let (limits, agents) = (self.options.limits.clone(), self.options.agents.clone());
+        self.batch(vec![Event::EngineStarted { limits, agents }], false);
+    }
+
+    fn replay(&mut self) -> Result<Core, Fault> {
+        let (journal, records) = Journal::open(&self.state_dir)?;
+        let mut engine = Engine::default();
+        let mut head = Head::GENESIS.sequence;
+        for record in records {
+            let body: Body = serde_json::from_slice(record.body.as_ref()).map_err(|error| Fault {
+                code: "JOURNAL_EVENT_UNKNOWN".into(),
+                message: format!(
+                    "record {} is not an event of this version: {error}; install the version that wrote it",
+                    record.sequence
+                ),
+            })?;
+            if let Handled::Ignored(why) = engine.handle(body.at, body.event) {
+                return Err(Fault {
+                    code: "JOURNAL_REPLAY_DIVERGED".into(),
+                    message: format!(
+                        "record {} makes no sense where it stands ({why:?}); install the version that wrote it",
+                        record.sequence
+                    ),
+                });
+            }
+            self.now = self.now.max(body.at);
+            head = record.sequence;
+        }
+        engine.discard_effects();
+        engine.take_dirty();
+        let rendered = journal
+            .reader()
+            .projection("todo")?
+            .first()
+            .and_then(|entry| serde_json::from_str::<Vec<String>>(&entry.body).ok())
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .collect();
+        Ok(Core { engine, journal, head, rendered })
+    }
+
+    /// Gives the engine in memory up, says so, and refuses what waits for an answer.
+    fn fault(&mut self, fault: Fault, requests: &[RequestId]) {
+        self.core = None;
+        self.retry_at = self.now + self.retry_ms;
+        let Fault { code, message } = fault;
+        self.answer_refused(requests, &code, &message);
+        (self.sink)(&Notice::Fault { code, message, retry_ms: self.retry_ms });
+        self.retry_ms = (self.retry_ms * 2).min(RETRY_MAX_MS);
+    }
+
+    fn refuse(&self, events: &[Event], code: &str, text: &str) {
+        let requests: Vec<_> = events.iter().filter_map(request_of).collect();
+        self.answer_refused(&requests, code, text);
+    }
+
+    fn answer_refused(&self, requests: &[RequestId], code: &str, text: &str) {
+        let effects: Vec<_> = requests
+            .iter()
+            .map(|&request| Effect::Reply {
+                request,
+                answer: Answer::Refused { code: code.to_owned(), text: text.to_owned() },
+            })
+            .collect();
+        if !effects.is_empty() {
+            (self.sink)(&Notice::Effects { effects });
+        }
+    }
+}
+
+/// A record's body.
+#[derive(Serialize, Deserialize)]
+struct Body {
+    at: Millis,
+    event: Event,
+}
+
+/// Feeds one event and keeps its record if it changed the state. One that is too large for a record is refused.
+fn handle(engine: &mut Engine, now: Millis, event: Event, bodies: &mut Vec<String>, sink: &Sink) {
+    let body = json!({ "at": now, "event": event }).to_string();
+    if body.len() <= BODY_BYTES_MAX {
+        if engine.handle(now, event) == Handled::Changed {
+            bodies.push(body);
+        }
+        return;
+    }
+    let text = format!("It is {} bytes; at most {BODY_BYTES_MAX} are taken. Make it shorter.", body.len());
+    if let Some(request) = request_of(&event) {
+        let answer = Answer::Refused { code: "BLANK_TOO_LARGE".into(), text };
+        return sink(&Notice::Effects { effects: vec![Effect::Reply { request, answer }] });
+    }
+    if let Event::SnapshotTaken { effect, .. } = event {
+        let event = failed(effect, "LEASE_TOO_LARGE", format!("the lease has too many files: {text}"));
+        return handle(engine, now, event, bodies, sink);
+    }
+    // Whatever else was too large is as good as lost; the engine asks again when it misses it.
+    sink(&Notice::Fault { code: "EVENT_TOO_LARGE".into(), message: text, retry_ms: 0 });
+}
+
+fn request_of(event: &Event) -> Option<RequestId> {
+    match event {
+        Event::MissionRequested { request, .. }
+        | Event::StopRequested { request, .. }
+        | Event::PlanSubmitted { request, .. }
+        | Event::WorkSubmitted { request, .. }
+        | Event::ReviewSubmitted { request, .. }
+        | Event::PlanRevised { request, .. } => Some(*request),
+        Event::EngineStarted { .. }
+        | Event::DeadlinePassed {}
+        | Event::Interrupted { .. }
+        | Event::SessionOpened { .. }
+        | Event::PromptSent { .. }
+        | Event::SessionAborted { .. }
+        | Event::SessionLookedUp { .. }
+        | Event::EffectFailed { .. }
+        | Event::StepStarted { .. }
+        | Event::StepFinished { .. }
+        | Event::TurnEnded { .. }
+        | Event::SnapshotTaken { .. }
+        | Event::ChecksFinished { .. }
+        | Event::TodoEdited { .. } => None,
+    }
+}
+
+fn failed(effect: EffectId, name: &str, message: String) -> Event {
+    Event::EffectFailed { effect, error: HostError { name: name.to_owned(), message } }
+}
+
+fn rendered_change(rendered: &[Digest]) -> Change {
+    let digests: Vec<_> = rendered.iter().map(Digest::to_string).collect();
+    Change::Put { kind: "todo".into(), id: "rendered".into(), body: json!(digests).to_string() }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without a message")
+}

@@ -1,0 +1,160 @@
+//! One project's engine, as a handle.
+
+use napi::bindgen_prelude::Function;
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi_derive::napi;
+use orchestrator_engine::{Event, LIMITS, Limits, schema};
+use orchestrator_store::{Reader, StateDir};
+use schemars::{SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Value, json};
+
+use super::driver::{Driver, Inquiry, Notice, OpenOptions};
+use super::error::{coded, from_napi, parse, whole};
+
+type Result<T> = std::result::Result<T, napi::Error<String>>;
+
+/// The engine of one project, on a thread of its own. Internal: use the typed functions of the package.
+#[napi]
+pub struct EngineHandle {
+    driver: Option<Driver>,
+}
+
+#[napi]
+impl EngineHandle {
+    /// Takes the project and starts the engine, which replays the journal in the background.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(options_json: String, notify: Function<'_, String, ()>) -> Result<Self> {
+        let options: OpenOptions = parse("OPTIONS_INVALID", "options", &options_json)?;
+        if !options.directory.is_absolute() {
+            let shown = options.directory.display();
+            return Err(coded("OPTIONS_INVALID", format!("options.directory: expected an absolute path, found {shown}")));
+        }
+        // One weak function for the life of the handle: it does not keep the process alive, and it is the only way
+        // of completing calls that has not been seen to crash Bun when a worker is terminated.
+        let notify = notify
+            .build_threadsafe_function::<String>()
+            .callee_handled::<false>()
+            .weak::<true>()
+            .build()
+            .map_err(|error| from_napi(&error))?;
+        let sink = move |notice: &Notice| {
+            // An environment that is going away takes no more notices; what they tell is in the journal.
+            let text = serde_json::to_string(notice).unwrap_or_else(|error| {
+                json!({"type": "fault", "code": "NOTICE_UNREADABLE", "message": error.to_string(), "retryMs": 0})
+                    .to_string()
+            });
+            notify.call(text, ThreadsafeFunctionCallMode::NonBlocking);
+        };
+        let driver = Driver::open(options, Box::new(sink)).map_err(|error| coded(error.code, error.message))?;
+        Ok(Self { driver: Some(driver) })
+    }
+
+    /// Hands events over, as a JSON list. Returns in microseconds; what follows comes as notices.
+    #[napi(catch_unwind)]
+    pub fn post(&self, events_json: String) -> Result<()> {
+        let events: Vec<Event> = parse("EVENT_INVALID", "events", &events_json)?;
+        if self.driver()?.post(events) { Ok(()) } else { Err(closed()) }
+    }
+
+    /// Asks a question, as JSON. The answer comes as a notice with the same id.
+    #[napi(catch_unwind)]
+    pub fn ask(&self, id: f64, question_json: String) -> Result<()> {
+        let id = whole("id", id)?;
+        let inquiry: Inquiry = parse("QUESTION_INVALID", "question", &question_json)?;
+        if self.driver()?.ask(id, inquiry) { Ok(()) } else { Err(closed()) }
+    }
+
+    /// Makes the engine's thread panic, to prove that the host survives and the engine is rebuilt.
+    #[napi(catch_unwind)]
+    pub fn force_panic(&self) -> Result<()> {
+        if self.driver()?.panic() { Ok(()) } else { Err(closed()) }
+    }
+
+    /// Gives the project back and ends the thread. A second call does nothing.
+    #[napi(catch_unwind)]
+    pub fn close(&mut self) {
+        if let Some(mut driver) = self.driver.take() {
+            driver.close();
+        }
+    }
+}
+
+impl EngineHandle {
+    fn driver(&self) -> Result<&Driver> {
+        self.driver.as_ref().ok_or_else(closed)
+    }
+}
+
+fn closed() -> napi::Error<String> {
+    coded("ENGINE_CLOSED", "the engine has been closed; open another one")
+}
+
+/// Reads how the missions of a project stand without taking the project, as a JSON list. Empty when there are none.
+#[napi(catch_unwind)]
+pub fn read_missions(directory: String) -> Result<String> {
+    let Ok(state_dir) = StateDir::find(directory.as_ref()) else {
+        return Ok("[]".into());
+    };
+    let missions = Reader::open(&state_dir)
+        .and_then(|reader| reader.projection("mission"))
+        .map_err(|error| coded(error.code(), error.to_string()))?;
+    let bodies: Vec<_> = missions.into_iter().map(|entry| entry.body).collect();
+    Ok(format!("[{}]", bodies.join(",")))
+}
+
+/// Walks the journal of a project and gives `{sequence, hash}` of its last record, as JSON.
+#[napi(catch_unwind)]
+pub fn verify_journal(directory: String) -> Result<String> {
+    let state_dir =
+        StateDir::find(directory.as_ref()).map_err(|error| coded(error.code(), error.to_string()))?;
+    let head = Reader::open(&state_dir)
+        .and_then(|reader| reader.verify())
+        .map_err(|error| coded(error.code(), error.to_string()))?;
+    Ok(json!({ "sequence": head.sequence, "hash": head.hash.to_string() }).to_string())
+}
+
+/// Whether the project has a journal.
+#[napi(catch_unwind)]
+pub fn has_journal(directory: String) -> bool {
+    StateDir::find(directory.as_ref()).is_ok_and(|state_dir| state_dir.path().join("journal.db").is_file())
+}
+
+/// Checks limits, as JSON, and gives a JSON list of `{path, message}`, empty when all is well.
+#[napi(catch_unwind)]
+pub fn check_limits(limits_json: String) -> Result<String> {
+    let value: Value = parse("OPTIONS_INVALID", "limits", &limits_json)?;
+    let mistakes = Limits::parse(&value).err().unwrap_or_default();
+    Ok(json!(mistakes).to_string())
+}
+
+/// The limits with default, range, unit and meaning, as a JSON list.
+#[napi(catch_unwind)]
+pub fn limits_table() -> String {
+    json!(LIMITS).to_string()
+}
+
+/// The JSON schema of a typed blank: `plan`, `work`, `review` or `revision`.
+#[napi(catch_unwind)]
+pub fn blank_schema(blank: String) -> Result<String> {
+    let schema = schema(&blank).ok_or_else(|| {
+        coded("INVALID_ARGUMENT", format!("blank: expected plan, work, review or revision, found {blank:?}"))
+    })?;
+    Ok(schema.to_string())
+}
+
+/// The JSON schema of all that crosses between the engine and its caller, from which the TypeScript types are made.
+#[napi(catch_unwind)]
+pub fn protocol_schema() -> String {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/definitions".into());
+    let mut generator = SchemaGenerator::new(settings);
+    let roots = [
+        ("Event", generator.subschema_for::<Event>()),
+        ("Inquiry", generator.subschema_for::<Inquiry>()),
+        ("Notice", generator.subschema_for::<Notice>()),
+        ("OpenOptions", generator.subschema_for::<OpenOptions>()),
+    ];
+    let properties: serde_json::Map<_, _> =
+        roots.into_iter().map(|(name, schema)| (name.to_owned(), schema.to_value())).collect();
+    let definitions = generator.take_definitions(true);
+    json!({ "title": "Protocol", "type": "object", "properties": properties, "definitions": definitions }).to_string()
+}
