@@ -30,8 +30,9 @@ pub enum Sort {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "GlobOptions")]
 pub struct Options {
-    /// A glob relative to `path`: `src/**/*.ts`, `*.{rs,toml}`. `*` and `?` stay within a folder, `**` does not. A
-    /// pattern without `/` matches names at any depth. At most 4 KiB.
+    /// A glob relative to `path`, such as `src/**`, `docs/*.md` or `*.{rs,toml}`. `*` and `?` stay within a folder,
+    /// `**` as a whole name stands for any number of folders. A pattern without `/` matches names at any depth. At
+    /// most 4 KiB.
     pub pattern: String,
     /// The folder to search, relative to the project root or absolute inside it.
     #[serde(default = "default_path")]
@@ -162,26 +163,20 @@ impl Visit for Glob {
             && self.is_open_to(relative)
     }
 
-    fn visit(&self, files: Vec<FoundFile>, counts: &Counts, scope: &Scope<'_>) {
-        for file in files {
-            if scope.is_stopped() {
-                return;
-            }
-            let modified = match self.options.sort {
-                Sort::Path => None,
-                Sort::Modified => match file.path.symlink_metadata().and_then(|metadata| metadata.modified())
-                {
-                    Ok(time) => Some(Reverse(time)),
-                    Err(_unreadable) => {
-                        Counts::add(&counts.unreadable);
-                        continue;
-                    }
-                },
-            };
-            Counts::add(&counts.searched);
-            let size_bytes = path_bytes(&file.relative);
-            self.found.offer((modified, file.relative.clone()), vec![file.relative], size_bytes);
-        }
+    fn visit(&self, file: &FoundFile, counts: &Counts, _scope: &Scope<'_>) {
+        let modified = match self.options.sort {
+            Sort::Path => None,
+            Sort::Modified => match file.path.symlink_metadata().and_then(|metadata| metadata.modified()) {
+                Ok(time) => Some(Reverse(time)),
+                Err(_unreadable) => {
+                    Counts::add(&counts.unreadable);
+                    return;
+                }
+            },
+        };
+        Counts::add(&counts.searched);
+        let size_bytes = path_bytes(&file.relative);
+        self.found.offer((modified, file.relative.clone()), vec![file.relative.clone()], size_bytes);
     }
 }
 

@@ -62,8 +62,8 @@ pub struct Options {
     /// Let a match span lines; `\n` may then be used in `pattern`. Reads whole files.
     #[serde(default)]
     pub multiline: bool,
-    /// Search only files that match one of these globs, relative to `path`, as in a .gitignore: `*.ts`,
-    /// `src/**/*.rs`. A leading `!` leaves files out. What ignore files hide stays hidden.
+    /// Search only files that match one of these globs, relative to `path`, as in a .gitignore: `*.ts`, `src/**`. A
+    /// leading `!` leaves files out. What ignore files hide stays hidden.
     #[serde(default)]
     pub globs: Vec<String>,
     /// Search only files of these types, by ripgrep's names: `rust`, `ts`, `py`.
@@ -296,17 +296,10 @@ impl Visit for Grep {
         !self.options.after.as_ref().is_some_and(is_past) && self.is_open_to(relative)
     }
 
-    fn visit(&self, files: Vec<FoundFile>, counts: &Counts, scope: &Scope<'_>) {
+    fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
         let idle = self.idle.lock().pop();
         let (mut searcher, matcher) = idle.unwrap_or_else(|| (self.searcher.build(), self.matcher.clone()));
-        for file in files {
-            if scope.is_stopped() {
-                return;
-            }
-            if self.is_open_to(&file.relative) {
-                self.search(&file, &mut searcher, &matcher, counts, scope);
-            }
-        }
+        self.search(file, &mut searcher, &matcher, counts, scope);
         self.idle.lock().push((searcher, matcher));
     }
 }

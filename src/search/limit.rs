@@ -54,6 +54,6 @@ pub enum Limit {
     FileBytes,
     /// Files whose syntax is nested more than 1,000 levels deep were left out.
     SyntaxDepth,
-    /// Lines longer than 2,000 characters are shown in part. No result is missing.
+    /// Texts longer than 2,000 characters are shown in part. No result is missing.
     LineChars,
 }

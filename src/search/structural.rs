@@ -206,57 +206,6 @@ impl Structural {
         self.found.is_open_to(|last| relative > last.as_str())
     }
 
-    fn search(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
-        let Some(opened) = open_counted(file, SYNTAX_FILE_BYTES_MAX, counts) else { return };
-        let mut bytes = Vec::new();
-        if opened.take(SYNTAX_FILE_BYTES_MAX).read_to_end(&mut bytes).is_err() {
-            Counts::add(&counts.unreadable);
-            return;
-        }
-        if bytes.contains(&0) {
-            Counts::add(&counts.binary);
-            return;
-        }
-        let source = String::from_utf8_lossy(&bytes);
-        if !source.contains(&self.literal) {
-            Counts::add(&counts.searched);
-            return;
-        }
-        let tree = self.language.ast_grep(&source);
-        if is_nested_deeper(&tree, SYNTAX_DEPTH_MAX) {
-            Counts::add(&counts.too_deep);
-            return;
-        }
-        Counts::add(&counts.searched);
-        let mut matches: Vec<Match> = Vec::new();
-        let (mut size_bytes, mut start) = (0, Place::default());
-        for found in tree.root().find_all(&self.pattern) {
-            start = start.moved_to(&source, found.range().start);
-            if self
-                .options
-                .after
-                .as_ref()
-                .is_some_and(|after| after.covers(&file.relative, start.line, start.column))
-            {
-                continue;
-            }
-            // One place more than asked for tells that there is more.
-            let is_full = matches.len() > self.options.max_results as usize || size_bytes > ANSWER_BYTES_MAX;
-            if is_full
-                && matches.last().is_some_and(|last| (last.line, last.column) != (start.line, start.column))
-            {
-                break;
-            }
-            if scope.is_stopped() {
-                return;
-            }
-            let found = self.show(&file.relative, start, start.moved_to(&source, found.range().end), &found);
-            size_bytes += match_bytes(&found);
-            matches.push(found);
-        }
-        self.found.offer(file.relative.clone(), matches, size_bytes);
-    }
-
     fn show(
         &self,
         path: &str,
@@ -355,15 +304,55 @@ impl Visit for Structural {
             && self.is_open_to(relative)
     }
 
-    fn visit(&self, files: Vec<FoundFile>, counts: &Counts, scope: &Scope<'_>) {
-        for file in files {
+    fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
+        let Some(opened) = open_counted(file, SYNTAX_FILE_BYTES_MAX, counts) else { return };
+        let mut bytes = Vec::new();
+        if opened.take(SYNTAX_FILE_BYTES_MAX).read_to_end(&mut bytes).is_err() {
+            Counts::add(&counts.unreadable);
+            return;
+        }
+        if bytes.contains(&0) {
+            Counts::add(&counts.binary);
+            return;
+        }
+        let source = String::from_utf8_lossy(&bytes);
+        if !source.contains(&self.literal) {
+            Counts::add(&counts.searched);
+            return;
+        }
+        let tree = self.language.ast_grep(&source);
+        if is_nested_deeper(&tree, SYNTAX_DEPTH_MAX) {
+            Counts::add(&counts.too_deep);
+            return;
+        }
+        Counts::add(&counts.searched);
+        let mut matches: Vec<Match> = Vec::new();
+        let (mut size_bytes, mut start) = (0, Place::default());
+        for found in tree.root().find_all(&self.pattern) {
+            start = start.moved_to(&source, found.range().start);
+            if self
+                .options
+                .after
+                .as_ref()
+                .is_some_and(|after| after.covers(&file.relative, start.line, start.column))
+            {
+                continue;
+            }
+            // One place more than asked for tells that there is more.
+            let is_full = matches.len() > self.options.max_results as usize || size_bytes > ANSWER_BYTES_MAX;
+            if is_full
+                && matches.last().is_some_and(|last| (last.line, last.column) != (start.line, start.column))
+            {
+                break;
+            }
             if scope.is_stopped() {
                 return;
             }
-            if self.is_open_to(&file.relative) {
-                self.search(&file, counts, scope);
-            }
+            let found = self.show(&file.relative, start, start.moved_to(&source, found.range().end), &found);
+            size_bytes += match_bytes(&found);
+            matches.push(found);
         }
+        self.found.offer(file.relative.clone(), matches, size_bytes);
     }
 }
 

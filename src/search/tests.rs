@@ -326,14 +326,17 @@ fn odd_files_are_skipped_and_counted() {
     write(folder.path(), "binary", b"needle\nab\0c needle\n");
     write(folder.path(), "latin1.txt", b"caf\xe9 needle\n");
     write(folder.path(), "utf16.txt", b"\xff\xfen\0e\0e\0d\0l\0e\0\n\0");
-    let large = fs::File::create(folder.path().join("large.txt")).unwrap();
-    large.set_len(FILE_BYTES_MAX + 1).unwrap();
+    write(folder.path(), "large.txt", "text\n".repeat(10_000).as_bytes());
+    for name in ["large.txt", "large.bin"] {
+        let large = fs::File::options().create(true).append(true).open(folder.path().join(name)).unwrap();
+        large.set_len(FILE_BYTES_MAX + 1).unwrap();
+    }
     let answer = grep(&folder, json!({"pattern": "needle"}));
     assert_eq!(
         lines(&answer),
         ["latin1.txt:1:6:caf\u{fffd} needle", "plain.txt:1:1:needle", "utf16.txt:1:1:needle"]
     );
-    assert_eq!((answer.coverage.skipped.binary, answer.coverage.skipped.too_large), (1, 1));
+    assert_eq!((answer.coverage.skipped.binary, answer.coverage.skipped.too_large), (2, 1));
     assert_eq!(
         (answer.coverage.limits.as_slice(), answer.coverage.truncated),
         (&[Limit::FileBytes][..], true)

@@ -6,16 +6,21 @@ use crate::root::Root;
 use crate::rule::{RuleFiles, Rules};
 use ignore::overrides::{Override, OverrideBuilder};
 use ignore::types::{Types, TypesBuilder};
-use orchestrator_worker::Scope;
+use orchestrator_worker::{QUANTUM, Scope};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
-/// How many files a unit takes.
+/// How many files a unit takes at most.
 const BATCH_FILES: usize = 32;
+
+/// How much of a file too large to be searched is read, to tell whether it is text.
+const BINARY_HEAD_BYTES: u64 = 8 * 1024;
 
 /// What a walk is for. Methods are called from several workers at once.
 pub(crate) trait Visit: Send + Sync + 'static {
@@ -23,8 +28,8 @@ pub(crate) trait Visit: Send + Sync + 'static {
     fn wants_folder(&self, relative: &str) -> bool;
     /// Returns whether the file can matter, judged by its path.
     fn wants_file(&self, relative: &str) -> bool;
-    /// Takes a batch of the files wanted. Counts what it skips in `counts`.
-    fn visit(&self, files: Vec<FoundFile>, counts: &Counts, scope: &Scope<'_>);
+    /// Takes a file that was wanted. Counts it, as searched or as skipped, in `counts`.
+    fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>);
 }
 
 /// A regular file, as the walk found it; it may have changed since.
@@ -183,7 +188,7 @@ impl<V: Visit> Walk<V> {
         {
             // Its own options leave out the one file named.
         } else {
-            self.visitor.visit(vec![FoundFile { path, relative }], &self.counts, scope);
+            self.visitor.visit(&FoundFile { path, relative }, &self.counts, scope);
         }
     }
 
@@ -231,10 +236,28 @@ impl<V: Visit> Walk<V> {
         while files.len() > BATCH_FILES {
             let batch = files.split_off(files.len() - BATCH_FILES);
             let walk = Arc::clone(self);
-            scope.spawn(move |scope| walk.visitor.visit(batch, &walk.counts, scope));
+            scope.spawn(move |scope| walk.batch(batch, scope));
         }
-        if !files.is_empty() {
-            self.visitor.visit(files, &self.counts, scope);
+        self.batch(files, scope);
+    }
+
+    /// Visits files, and leaves the rest to a new unit when a turn's time is over: a unit is never interrupted, and 32
+    /// files to be parsed may take a second.
+    fn batch(self: &Arc<Self>, mut files: Vec<FoundFile>, scope: &Scope<'_>) {
+        let started = Instant::now();
+        while let Some(file) = files.pop() {
+            if scope.is_stopped() {
+                return;
+            }
+            // Since the file was found, others may have filled the answer with what comes before it.
+            if self.visitor.wants_file(&file.relative) {
+                self.visitor.visit(&file, &self.counts, scope);
+            }
+            if !files.is_empty() && started.elapsed() >= QUANTUM {
+                let walk = Arc::clone(self);
+                scope.spawn(move |scope| walk.batch(files, scope));
+                return;
+            }
         }
     }
 }
@@ -243,8 +266,12 @@ impl<V: Visit> Walk<V> {
 pub(crate) fn open_counted(file: &FoundFile, size_bytes_max: u64, counts: &Counts) -> Option<fs::File> {
     debug_assert!(size_bytes_max <= FILE_BYTES_MAX, "no search reads more than the largest file");
     match crate::root::open_regular(&file.path) {
-        Ok((_, size_bytes)) if size_bytes > size_bytes_max => {
-            Counts::add(&counts.too_large);
+        Ok((opened, size_bytes)) if size_bytes > size_bytes_max => {
+            // A large picture or program would not have been searched anyway, so nothing is missing from the answer.
+            let mut head = Vec::new();
+            let is_read = opened.take(BINARY_HEAD_BYTES).read_to_end(&mut head).is_ok();
+            let is_binary = is_read && head.contains(&0);
+            Counts::add(if is_binary { &counts.binary } else { &counts.too_large });
             None
         }
         Ok((file, _)) => Some(file),
