@@ -7,7 +7,7 @@
 //! Weak means that pending work does not keep the process alive; whoever wants to wait holds a timer.
 
 use napi::Status;
-use napi::bindgen_prelude::{FnArgs, Function};
+use napi::bindgen_prelude::{External, FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use orchestrator_worker::Ticket;
@@ -20,18 +20,25 @@ use super::error::{coded, from_napi, whole};
 type Completion = FnArgs<(f64, String)>;
 type Callback = ThreadsafeFunction<Completion, (), Completion, Status, false, true>;
 
-/// Carries the results of native work to the environment that opened it. Open one per environment with
-/// {@link connect}, and close it before the environment ends.
-#[napi]
+/// Carries the results of native work to the environment that opened it.
+///
+/// It crosses as an `External` and not as a class: in a build with assertions, napi aborts the process when Bun
+/// finalizes a class instance in a worker that is being terminated.
 pub struct Port {
     calls: Arc<Calls>,
 }
 
 /// Opens the port on which `callback` gets every completion: the id of the call, and its result as JSON, which is
 /// `{ "ok": … }` or `{ "error": { "code", "message" } }`. It is called once for each call that was accepted, from the
-/// event loop, unless the port is closed first. A port does not keep the process alive.
-#[napi(catch_unwind, ts_args_type = "callback: (id: number, json: string) => void")]
-pub fn connect(callback: Function<'_, Completion, ()>) -> napi::Result<Port, String> {
+/// event loop, unless the port is closed first. A port does not keep the process alive. Open one per environment, and
+/// close it with {@link closePort} before the environment ends.
+#[napi(
+    catch_unwind,
+    strict,
+    ts_args_type = "callback: (id: number, json: string) => void",
+    ts_return_type = "ExternalObject<'Port'>"
+)]
+pub fn connect(callback: Function<'_, Completion, ()>) -> napi::Result<External<Port>, String> {
     let callback = callback
         .build_threadsafe_function::<Completion>()
         .callee_handled::<false>()
@@ -39,22 +46,13 @@ pub fn connect(callback: Function<'_, Completion, ()>) -> napi::Result<Port, Str
         .build()
         .map_err(|error| from_napi(&error))?;
     let calls = Calls { callback: Mutex::new(Some(callback)), tickets: Mutex::new(HashMap::new()) };
-    Ok(Port { calls: Arc::new(calls) })
+    Ok(External::new(Port { calls: Arc::new(calls) }))
 }
 
-#[napi]
-impl Port {
-    /// Cancels every call and frees what the port holds; no completion comes afterwards. Closing twice does nothing.
-    #[napi(catch_unwind)]
-    pub fn close(&self) {
-        self.calls.close();
-    }
-
-    /// As `close()`, for `using`.
-    #[napi(catch_unwind, well_known_symbol = "dispose")]
-    pub fn dispose(&self) {
-        self.calls.close();
-    }
+/// Cancels every call of a port and frees what it holds; no completion comes afterwards. Closing twice does nothing.
+#[napi(catch_unwind, ts_args_type = "port: ExternalObject<'Port'>")]
+pub fn close_port(port: &External<Port>) {
+    port.calls.close();
 }
 
 impl Port {

@@ -1,5 +1,6 @@
-//! Searches, as JavaScript sees them: options and answers are JSON, completions come through a {@link Port}.
+//! Searches, as JavaScript sees them: options and answers are JSON, completions come through a port.
 
+use napi::bindgen_prelude::External;
 use napi_derive::napi;
 use orchestrator_search::{Answer, Query, Root, SearchError};
 use orchestrator_worker::{Pool, Ticket};
@@ -13,9 +14,12 @@ use super::pool::Port;
 /// port too.
 ///
 /// @throws INVALID_ARGUMENT when `id` is not a whole number from 0, or is in use; PORT_CLOSED when the port is closed
-#[napi(catch_unwind)]
+#[napi(
+    catch_unwind,
+    ts_args_type = "port: ExternalObject<'Port'>, id: number, kind: string, optionsJson: string, root: string, asText: boolean"
+)]
 pub fn search_start(
-    port: &Port,
+    port: &External<Port>,
     id: f64,
     kind: String,
     options_json: String,
@@ -31,8 +35,8 @@ pub fn search_start(
 /// Cancels the search under `id`: it ends soon with `SEARCH_CANCELLED`. Nothing happens when it has ended.
 ///
 /// @throws INVALID_ARGUMENT when `id` is not a whole number from 0
-#[napi(catch_unwind)]
-pub fn search_cancel(port: &Port, id: f64) -> napi::Result<(), String> {
+#[napi(catch_unwind, ts_args_type = "port: ExternalObject<'Port'>, id: number")]
+pub fn search_cancel(port: &External<Port>, id: f64) -> napi::Result<(), String> {
     port.cancel(id)
 }
 

@@ -1,0 +1,285 @@
+// What JavaScript may rely on of the native searches. A plain script, because node:test does not run in OpenCode's Bun:
+//   node __test__/search.test.mjs
+//   BUN_BE_BUN=1 node_modules/opencode-linux-x64/bin/opencode __test__/search.test.mjs
+
+import assert from "node:assert/strict"
+import { spawnSync } from "node:child_process"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import { Worker } from "node:worker_threads"
+import { transformSync } from "esbuild"
+
+const repository = join(dirname(fileURLToPath(import.meta.url)), "..")
+const bindingUrl = pathToFileURL(join(repository, "binding.js")).href
+const scratch = mkdtempSync(join(tmpdir(), "search-test-"))
+process.on("exit", () => rmSync(scratch, { recursive: true, force: true }))
+
+const binding = await import(bindingUrl)
+const isBun = "bun" in process.versions
+
+/** Writes the facade as JavaScript, and returns where. */
+function buildFacade() {
+  const source = readFileSync(join(repository, "plugin/native.ts"), "utf8").replace("#binding", bindingUrl)
+  const path = join(scratch, "native.mjs")
+  writeFileSync(path, transformSync(source, { loader: "ts" }).code)
+  return pathToFileURL(path).href
+}
+
+const facadeUrl = buildFacade()
+const native = await import(facadeUrl)
+const { grep, glob, astSearch, searchText, closePort, OrchestratorError } = native
+
+const cwd = join(scratch, "project")
+mkdirSync(join(cwd, "src"), { recursive: true })
+writeFileSync(join(cwd, "a.txt"), "one\ntwo ünï 𝄞\nthree\n")
+writeFileSync(join(cwd, "src/b.ts"), "console.log(one, two)\nfunction f() {}\n")
+writeFileSync(join(cwd, "many.txt"), "needle\n".repeat(3000))
+symlinkSync(tmpdir(), join(cwd, "out"))
+
+// A tree whose search takes a second or so, since every file has to be parsed and nothing is found.
+const slow = join(scratch, "slow")
+mkdirSync(slow)
+for (let index = 0; index < 40; index++) writeFileSync(join(slow, `${index}.ts`), "f(a, b)\n".repeat(2_000))
+const slowSearch = (context) => astSearch({ pattern: "$F($A)", language: "ts" }, { cwd: slow, ...context })
+
+async function rejection(promise) {
+  try {
+    await promise
+  } catch (error) {
+    assert.ok(error instanceof OrchestratorError, `an ${error?.constructor?.name}: ${error}`)
+    return error
+  }
+  assert.fail("the call was not rejected")
+}
+
+async function rejects(promise, code, part = "") {
+  const error = await rejection(promise)
+  assert.equal(error.code, code, error.message)
+  assert.ok(error.message.includes(part), error.message)
+}
+
+/** A signal that counts the listeners it has. */
+function countingSignal() {
+  const controller = new AbortController()
+  const { signal } = controller
+  let listeners = 0
+  const { addEventListener, removeEventListener } = signal
+  signal.addEventListener = (...args) => (listeners++, addEventListener.apply(signal, args))
+  signal.removeEventListener = (...args) => (listeners--, removeEventListener.apply(signal, args))
+  return { controller, signal, listeners: () => listeners }
+}
+
+const checks = {
+  async "grep gives matches with their places"() {
+    const answer = await grep({ pattern: "t[wh]" }, { cwd })
+    assert.deepEqual(answer.matches, [
+      { path: "a.txt", line: 2, column: 1, text: "two ünï 𝄞" },
+      { path: "a.txt", line: 3, column: 1, text: "three" },
+      { path: "src/b.ts", line: 1, column: 18, text: "console.log(one, two)" },
+    ])
+    assert.deepEqual([answer.truncated, answer.limits, answer.next, answer.hint], [false, [], null, null])
+    assert.equal(answer.filesSearched, 3)
+  },
+
+  async "glob gives paths"() {
+    assert.deepEqual((await glob({ pattern: "**/*.{ts,txt}" }, { cwd })).paths, ["a.txt", "many.txt", "src/b.ts"])
+  },
+
+  async "astSearch gives meta-variables"() {
+    const answer = await astSearch({ pattern: "console.log($A, $$$REST)", language: "ts" }, { cwd })
+    assert.deepEqual(answer.matches.map((found) => found.variables), [{ A: "one", REST: ["two"] }])
+  },
+
+  async "searchText gives text"() {
+    const text = await searchText("grep", { pattern: "three" }, { cwd })
+    assert.equal(text, "a.txt:3: three\n(1 match; 3 files searched)\n")
+  },
+
+  async "the root is the working directory unless said otherwise"() {
+    const before = process.cwd()
+    process.chdir(cwd)
+    try {
+      assert.deepEqual((await glob({ pattern: "a.txt" })).paths, ["a.txt"])
+      assert.deepEqual((await glob({ pattern: "b.ts" }, { cwd: "src" })).paths, ["b.ts"])
+    } finally {
+      process.chdir(before)
+    }
+    await rejects(glob({ pattern: "*" }, { cwd: join(scratch, "none") }), "SEARCH_BAD_ROOT", "cwd: ")
+  },
+
+  async "results are bounded, and can be continued"() {
+    const first = await grep({ pattern: "needle" }, { cwd })
+    assert.equal(first.matches.length, 1000)
+    assert.deepEqual([first.truncated, first.limits], [true, ["maxResults"]])
+    assert.deepEqual(first.next, { path: "many.txt", line: 1000, column: 1 })
+    const last = await grep({ pattern: "needle", after: { ...first.next, line: 2990 } }, { cwd })
+    assert.deepEqual([last.matches.length, last.truncated, last.next], [10, false, null])
+    const text = await searchText("grep", { pattern: "needle", maxResults: 2 }, { cwd })
+    assert.match(text, /\[cut at: MaxResults; pass after: \{"column":1,"line":2,"path":"many.txt"\}/)
+  },
+
+  async "wrong types are refused with their place"() {
+    for (const options of [undefined, null, 1, "x", [], () => {}]) {
+      await rejects(grep(options, { cwd }), "SEARCH_BAD_OPTIONS", "options: ")
+    }
+    await rejects(grep({}, { cwd }), "SEARCH_BAD_OPTIONS", "missing field `pattern`")
+    await rejects(grep({ pattern: 1 }, { cwd }), "SEARCH_BAD_OPTIONS", "pattern: ")
+    await rejects(grep({ pattern: "x", cwd: "/" }, { cwd }), "SEARCH_BAD_OPTIONS", "unknown field `cwd`")
+    await rejects(grep({ pattern: "x", globs: "a" }, { cwd }), "SEARCH_BAD_OPTIONS", "globs: ")
+    await rejects(grep({ pattern: "x", hidden: "yes" }, { cwd }), "SEARCH_BAD_OPTIONS", "hidden: ")
+    await rejects(grep({ pattern: 1n }, { cwd }), "SEARCH_BAD_OPTIONS", "give plain data")
+    await rejects(astSearch({ pattern: "f()", language: "cobol" }, { cwd }), "SEARCH_UNKNOWN_LANGUAGE", "typescript")
+    await rejects(searchText("find", {}, { cwd }), "SEARCH_UNKNOWN_KIND", "grep")
+  },
+
+  async "numbers are not wrapped, rounded or taken for absent"() {
+    for (const maxResults of [-1, 1.5, 2 ** 31, 2 ** 33, 2 ** 53, 1e300, NaN, Infinity, "5", null]) {
+      const error = await rejection(grep({ pattern: "needle", maxResults }, { cwd }))
+      assert.match(error.code, /^SEARCH_(BAD_OPTIONS|OUT_OF_RANGE)$/, `${maxResults}`)
+      assert.match(error.message, /^maxResults: /)
+    }
+    await rejects(grep({ pattern: "needle", maxResults: 0 }, { cwd }), "SEARCH_OUT_OF_RANGE", "1 to 10000")
+    await rejects(grep({ pattern: "x", beforeContext: 2 ** 32 + 1 }, { cwd }), "SEARCH_BAD_OPTIONS")
+  },
+
+  async "no path leads out of the root"() {
+    for (const path of ["..", "src/../..", "/etc", "out", "a\0b"]) {
+      await rejects(grep({ pattern: "x", path }, { cwd }), "SEARCH_PATH_OUTSIDE", "path: ")
+    }
+    await rejects(grep({ pattern: "x", path: "none" }, { cwd }), "SEARCH_PATH_UNREADABLE")
+  },
+
+  async "bad and oversized patterns are refused"() {
+    await rejects(grep({ pattern: "(" }, { cwd }), "SEARCH_BAD_PATTERN", "pattern: ")
+    await rejects(grep({ pattern: "x".repeat(65_537) }, { cwd }), "SEARCH_TOO_LONG", "65536")
+    await rejects(grep({ pattern: "x".repeat(2 ** 21) }, { cwd }), "SEARCH_TOO_LONG", "options")
+    await rejects(glob({ pattern: "[" }, { cwd }), "SEARCH_BAD_GLOB")
+  },
+
+  async "an aborted signal rejects before anything starts"() {
+    const reason = new Error("mine")
+    const error = await rejection(grep({ pattern: "x" }, { cwd, signal: AbortSignal.abort(reason) }))
+    assert.deepEqual([error.name, error.code, error.cause], ["AbortError", "ABORT_ERR", reason])
+  },
+
+  async "an abort on the way rejects at once and stops the search"() {
+    const { controller, signal, listeners } = countingSignal()
+    const calls = Array.from({ length: 8 }, () => rejection(slowSearch({ signal })))
+    assert.equal(listeners(), 8)
+    controller.abort()
+    for (const error of await Promise.all(calls)) assert.equal(error.name, "AbortError")
+    assert.equal(listeners(), 0)
+    // Were the eight still running, this one would come last of nine.
+    assert.equal((await grep({ pattern: "three" }, { cwd })).matches.length, 1)
+  },
+
+  async "a signal that outlives its calls keeps no listener"() {
+    const { signal, listeners } = countingSignal()
+    await grep({ pattern: "x" }, { cwd, signal })
+    await rejection(grep({ pattern: "(" }, { cwd, signal }))
+    assert.equal(listeners(), 0)
+  },
+
+  async "a small search overtakes large ones"() {
+    const order = []
+    const large = Array.from({ length: 2 }, () => slowSearch().then(() => order.push("large")))
+    await grep({ pattern: "three" }, { cwd }).then(() => order.push("small"))
+    await Promise.all(large)
+    assert.equal(order[0], "small")
+  },
+
+  async "a thousand calls at once are all answered"() {
+    const answers = await Promise.all(Array.from({ length: 1000 }, () => grep({ pattern: "two" }, { cwd })))
+    assert.ok(answers.every((answer) => answer.matches.length === 2))
+  },
+
+  async "closing rejects what is pending, and a later call opens anew"() {
+    const pending = rejects(slowSearch(), "PORT_CLOSED", "call again")
+    // The call reaches the port in the next microtask.
+    await null
+    closePort()
+    await pending
+    closePort()
+    assert.equal((await grep({ pattern: "three" }, { cwd })).matches.length, 1)
+  },
+
+  async "the port itself checks what it is given"() {
+    const port = binding.connect(() => {})
+    const start = (id) => binding.searchStart(port, id, "grep", '{"pattern":"x"}', cwd, false)
+    for (const id of [-1, 0.5, NaN, Infinity, 2 ** 53]) {
+      assert.throws(() => start(id), { code: "INVALID_ARGUMENT" })
+      assert.throws(() => binding.searchCancel(port, id), { code: "INVALID_ARGUMENT" })
+    }
+    assert.throws(() => binding.searchStart({}, 1, "grep", "{}", cwd, false))
+    assert.throws(() => binding.connect(1))
+    binding.searchCancel(port, 7)
+    binding.closePort(port)
+    binding.closePort(port)
+    assert.throws(() => start(1), { code: "PORT_CLOSED" })
+    assert.throws(() => binding.closePort({}))
+  },
+
+  async "an id in use is refused"() {
+    let ended
+    const end = new Promise((resolve) => (ended = resolve))
+    // A port alone does not keep Node running.
+    const alive = setInterval(() => {}, 60_000)
+    const port = binding.connect((id, json) => ended([id, JSON.parse(json)]))
+    const start = () => binding.searchStart(port, 3, "astSearch", '{"pattern":"$F($A)","language":"ts"}', slow, false)
+    start()
+    assert.throws(start, { code: "INVALID_ARGUMENT" })
+    binding.searchCancel(port, 3)
+    const [id, completion] = await end
+    assert.equal(id, 3)
+    assert.equal(completion.error.code, "SEARCH_CANCELLED")
+    clearInterval(alive)
+    binding.closePort(port)
+  },
+
+  async "a script that only awaits a search lives until it is answered, and then ends"() {
+    const script = join(scratch, "script.mjs")
+    writeFileSync(
+      script,
+      `import { astSearch } from ${JSON.stringify(facadeUrl)}
+       const answer = await astSearch({ pattern: "$F($A)", language: "ts" }, { cwd: ${JSON.stringify(slow)} })
+       process.stdout.write(String(answer.filesSearched))`,
+    )
+    const run = spawnSync(process.execPath, [script], { encoding: "utf8", env: process.env, timeout: 60_000 })
+    assert.deepEqual([run.status, run.stdout], [0, "40"], run.stderr)
+  },
+
+  async "a worker that is terminated with searches pending takes nothing along"() {
+    const script = join(scratch, "worker.mjs")
+    writeFileSync(
+      script,
+      `import { parentPort } from "node:worker_threads"
+       import { astSearch, grep } from ${JSON.stringify(facadeUrl)}
+       const call = () => grep({ pattern: "one" }, { cwd: ${JSON.stringify(cwd)} }).then(call, call)
+       for (let index = 0; index < 100; index++) call()
+       astSearch({ pattern: "$F($A)", language: "ts" }, { cwd: ${JSON.stringify(slow)} }).catch(() => {})
+       parentPort.postMessage("running")`,
+    )
+    for (let round = 0; round < 10; round++) {
+      const worker = new Worker(script)
+      await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject))
+      await worker.terminate()
+    }
+    assert.equal((await grep({ pattern: "three" }, { cwd })).matches.length, 1)
+  },
+}
+
+let failures = 0
+for (const [name, check] of Object.entries(checks)) {
+  try {
+    await check()
+    console.log(`ok - ${name}`)
+  } catch (error) {
+    failures++
+    console.log(`not ok - ${name}\n${error?.stack ?? error}`)
+  }
+}
+const runtime = isBun ? `Bun ${process.versions.bun}` : `Node ${process.versions.node}`
+console.log(`${Object.keys(checks).length - failures} of ${Object.keys(checks).length} checks hold on ${runtime}`)
+process.exitCode = failures === 0 ? 0 : 1
