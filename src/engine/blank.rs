@@ -4,6 +4,7 @@
 //! walks the JSON, notes each mistake with its path, and the caller decides at the end.
 
 use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -107,15 +108,25 @@ impl Review {
 }
 
 /// The JSON schema of a blank's arguments: `plan`, `work`, `review` or `revision`; `None` for any other name.
+///
+/// Without references, which not every model's provider understands.
 #[must_use]
 pub fn schema(blank: &str) -> Option<Value> {
-    let schema = match blank {
-        "plan" => schemars::schema_for!(plan::Plan),
-        "work" => schemars::schema_for!(Work),
-        "review" => schemars::schema_for!(Review),
-        "revision" => schemars::schema_for!(plan::Revision),
+    let settings = SchemaSettings::draft07().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.into_generator();
+    let mut schema = match blank {
+        "plan" => generator.root_schema_for::<plan::Plan>(),
+        "work" => generator.root_schema_for::<Work>(),
+        "review" => generator.root_schema_for::<Review>(),
+        "revision" => generator.root_schema_for::<plan::Revision>(),
         _ => return None,
     };
+    schema.remove("title");
+    schema.remove("description");
+    schema.insert("additionalProperties".into(), Value::Bool(false));
     Some(schema.to_value())
 }
 

@@ -1,0 +1,562 @@
+// Generated from the Rust types by `npm run build`. Do not edit.
+/**
+ * The native addon with types and promises.
+ *
+ * Work that takes longer than a moment runs on native threads. Its results come through one port per environment, as an
+ * id and JSON, and settle the promise that waits under that id.
+ */
+import type { AstSearchAnswer, AstSearchOptions, GlobAnswer, GlobOptions, GrepAnswer, GrepOptions } from "./search-types.ts";
+import type { Answer, Effect, Event, Inquiry, Notice, OpenOptions } from "./protocol.ts";
+export type * from "./search-types.ts";
+export type * from "./protocol.ts";
+/** What the native side, or this one, has against a call. The message ends in what to do. */
+export declare class OrchestratorError extends Error {
+    /** Stable, such as `SEARCH_BAD_PATTERN`; the list is in `docs/errors.md`. `ABORT_ERR` for an aborted call. */
+    readonly code: string;
+    constructor(code: string, message: string, options?: ErrorOptions);
+}
+/**
+ * Rejects every pending call with `PORT_CLOSED` and frees what they hold. A later call opens anew. Call it when a plugin
+ * is disposed of, or before a worker ends.
+ */
+export declare function closePort(): void;
+/** What every search takes beside its options. */
+export interface SearchContext {
+    /** The project root, which no path may leave. Default: the process's working directory. */
+    cwd?: string | undefined;
+    /** Rejects the call with an `AbortError` and stops the search. */
+    signal?: AbortSignal | undefined;
+}
+export type SearchKind = "grep" | "glob" | "astSearch";
+/**
+ * Searches files for text. Results are sorted by path and line, and say whether they are all there are.
+ *
+ * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
+ */
+export declare function grep(options: GrepOptions, context?: SearchContext): Promise<GrepAnswer>;
+/**
+ * Lists files whose path matches a pattern.
+ *
+ * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
+ */
+export declare function glob(options: GlobOptions, context?: SearchContext): Promise<GlobAnswer>;
+/**
+ * Searches code for a shape, as ast-grep does.
+ *
+ * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
+ */
+export declare function astSearch(options: AstSearchOptions, context?: SearchContext): Promise<AstSearchAnswer>;
+/**
+ * Makes a search with options from outside, such as a model's, and returns its answer as text for a model: a result a
+ * line, then what was found and what was cut. The options are checked natively.
+ *
+ * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
+ */
+export declare function searchText(kind: SearchKind, options: unknown, context?: SearchContext): Promise<string>;
+/** The JSON schemas of the searches' options, by kind. */
+export declare function searchSchemas(): Record<SearchKind, object>;
+/** Events that wait for an answer; the engine's side numbers them. */
+type WithRequest = Extract<Event, {
+    request: number;
+}>;
+export type Request = WithRequest extends infer E ? (E extends unknown ? Omit<E, "request"> : never) : never;
+/** Where the engine's thread reports to. Called from the event loop, in the order of what happened. */
+export interface EngineObserver {
+    effect(effect: Exclude<Effect, {
+        type: "reply";
+    }>): void;
+    fault(fault: Extract<Notice, {
+        type: "fault";
+    }>): void;
+}
+/** A running engine. Closing it settles what waits. */
+export interface Engine {
+    post(event: Event): void;
+    /** Posts an event and resolves with the engine's answer once it is durable. */
+    request(event: Request): Promise<Answer>;
+    /** @returns what the question's variant says; see `Question` in the protocol */
+    ask(question: Inquiry): Promise<unknown>;
+    /** Gives the project back. What was acknowledged is durable. */
+    close(): void;
+    [Symbol.dispose](): void;
+}
+/**
+ * Takes the project for this process and starts its engine.
+ *
+ * @throws OrchestratorError `OWNER_LOCK_HELD` when another process has the project, or a state folder error
+ */
+export declare function openEngine(options: OpenOptions, observer: EngineObserver): Engine;
+/** How a mission stands, as the process that runs it last wrote it down. */
+export interface MissionSummary {
+    id: number;
+    objective: string;
+    root: string;
+    follower: string;
+    stage: string;
+    headline: string;
+    iterations: number;
+    sessions: number;
+    live: number;
+    prompts: number;
+    steps: number;
+    failures: number;
+    /** Milliseconds since the epoch. */
+    started: number;
+    ended: number | null;
+    tasks: {
+        id: string;
+        title: string;
+        state: string;
+        /** From 1; a task stands in the first wave after all that it depends on. */
+        wave: number;
+        fixes: number;
+        tries: number;
+        started: number | null;
+        ended: number | null;
+    }[];
+}
+/**
+ * Reads how the missions of a project stand, also while another process runs them. Empty when there are none.
+ *
+ * @throws OrchestratorError with a code that begins with `JOURNAL_`
+ */
+export declare function readMissions(directory: string): MissionSummary[];
+/**
+ * Walks the journal of a project and gives its last record.
+ *
+ * @throws OrchestratorError with a code that begins with `JOURNAL_` and the sequence number of the record at fault
+ */
+export declare function verifyJournal(directory: string): {
+    sequence: number;
+    hash: string;
+};
+/** Whether a mission has ever been started in the project. */
+export declare function hasJournal(directory: string): boolean;
+/** What is wrong with limits from a configuration; empty when they can be used. */
+export declare function checkLimits(limits: unknown): {
+    path: string;
+    message: string;
+}[];
+/** The JSON schema of a typed blank: what a role's tool takes. */
+export declare function blankSchema(blank: "plan" | "work" | "review" | "revision"): object;
+
+/**
+ * A limit that kept something out of an answer.
+ */
+export type Limit = "maxResults" | "answerBytes" | "timeLimit" | "treeDepth" | "fileBytes" | "syntaxDepth" | "lineChars"
+/**
+ * What a meta-variable stands for.
+ */
+export type Bound = string | string[]
+
+/**
+ * The answer of a structural search, sorted by path, then by place.
+ */
+export interface AstSearchAnswer {
+  /**
+   * How many files were searched or listed. Varies from call to call when `truncated`.
+   */
+  filesSearched: number
+  /**
+   * How to get what is missing, in one sentence; `null` when nothing is.
+   */
+  hint: string | null
+  /**
+   * The limits that were met; empty when nothing was cut.
+   */
+  limits: Limit[]
+  /**
+   * What was found. Matches may be nested. A few more than `maxResults` when several begin at one place.
+   */
+  matches: AstMatch[]
+  /**
+   * Pass this as `after` to get the results that follow; `null` when there are none or when they cannot be continued.
+   */
+  next: Cursor | null
+  /**
+   * What was left out, by reason.
+   */
+  skipped: Skipped
+  /**
+   * Whether results may be missing. If not, these are all there are.
+   */
+  truncated: boolean
+}
+/**
+ * A piece of code with the shape of the pattern.
+ */
+export interface AstMatch {
+  /**
+   * Column of the first character, from 1, in UTF-16 units.
+   */
+  column: number
+  /**
+   * Column after the last character, from 1, in UTF-16 units.
+   */
+  endColumn: number
+  /**
+   * Last line, from 1.
+   */
+  endLine: number
+  /**
+   * First line, from 1.
+   */
+  line: number
+  /**
+   * Path relative to the project root, with `/`.
+   */
+  path: string
+  /**
+   * The code, cut to 2,000 characters.
+   */
+  text: string
+  /**
+   * The code that each meta-variable stands for, by its name without `$`, each cut to 2,000 characters.
+   */
+  variables: {
+    [k: string]: Bound
+  }
+}
+/**
+ * A place in the results: everything up to and including it was given.
+ */
+export interface Cursor {
+  /**
+   * Column as in the results; 0 when results are whole files.
+   */
+  column: number
+  /**
+   * Line as in the results; 0 when results are whole files.
+   */
+  line: number
+  /**
+   * Path as in the results.
+   */
+  path: string
+}
+/**
+ * Files and folders that were not searched, by reason. What the ignore rules, `globs` and `types` left out is not
+ * among them.
+ */
+export interface Skipped {
+  /**
+   * Files that hold binary data.
+   */
+  binary: number
+  /**
+   * Links, devices, FIFOs and sockets.
+   */
+  special: number
+  /**
+   * Files whose syntax is nested too deeply.
+   */
+  tooDeep: number
+  /**
+   * Files beyond the size limit.
+   */
+  tooLarge: number
+  /**
+   * Files and folders that could not be read.
+   */
+  unreadable: number
+}
+/**
+ * The answer of a file search.
+ */
+export interface GlobAnswer {
+  /**
+   * How many files were searched or listed. Varies from call to call when `truncated`.
+   */
+  filesSearched: number
+  /**
+   * How to get what is missing, in one sentence; `null` when nothing is.
+   */
+  hint: string | null
+  /**
+   * The limits that were met; empty when nothing was cut.
+   */
+  limits: Limit[]
+  /**
+   * Pass this as `after` to get the results that follow; `null` when there are none or when they cannot be continued.
+   */
+  next: Cursor | null
+  /**
+   * The files, relative to the project root, with `/`, in the order asked for.
+   */
+  paths: string[]
+  /**
+   * What was left out, by reason.
+   */
+  skipped: Skipped
+  /**
+   * Whether results may be missing. If not, these are all there are.
+   */
+  truncated: boolean
+}
+/**
+ * The answer of a text search, sorted by path, then line.
+ */
+export interface GrepAnswer {
+  /**
+   * The files, with `output: "files"` or `"counts"`; empty otherwise.
+   */
+  files: FileMatch[]
+  /**
+   * How many files were searched or listed. Varies from call to call when `truncated`.
+   */
+  filesSearched: number
+  /**
+   * How to get what is missing, in one sentence; `null` when nothing is.
+   */
+  hint: string | null
+  /**
+   * The limits that were met; empty when nothing was cut.
+   */
+  limits: Limit[]
+  /**
+   * The matching lines, with `output: "lines"`; empty otherwise.
+   */
+  matches: GrepMatch[]
+  /**
+   * Pass this as `after` to get the results that follow; `null` when there are none or when they cannot be continued.
+   */
+  next: Cursor | null
+  /**
+   * What was left out, by reason.
+   */
+  skipped: Skipped
+  /**
+   * Whether results may be missing. If not, these are all there are.
+   */
+  truncated: boolean
+}
+/**
+ * A file with a match.
+ */
+export interface FileMatch {
+  /**
+   * How many of its lines match; only with `output: "counts"`.
+   */
+  count?: number | null
+  /**
+   * Path relative to the project root, with `/`.
+   */
+  path: string
+}
+/**
+ * A matching line, or several when the match spans lines.
+ */
+export interface GrepMatch {
+  /**
+   * The lines after it, as many as `afterContext` asks for and no other result shows.
+   */
+  after?: string[]
+  /**
+   * The lines before it, as many as `beforeContext` asks for and no other result shows.
+   */
+  before?: string[]
+  /**
+   * Column of the first match in the line, from 1, in UTF-16 units.
+   */
+  column: number
+  /**
+   * Line of the match, from 1.
+   */
+  line: number
+  /**
+   * Path relative to the project root, with `/`.
+   */
+  path: string
+  /**
+   * The line without its end; invalid UTF-8 replaced, and cut to 2,000 characters around the match.
+   */
+  text: string
+}
+
+/**
+ * Options of a structural search. `pattern` and `language` are required.
+ */
+export interface AstSearchOptions {
+  /**
+   * Return the results after this place: `next` of an earlier answer to the same options.
+   */
+  after?: {
+    /**
+     * Column as in the results; 0 when results are whole files.
+     */
+    column: number
+    /**
+     * Line as in the results; 0 when results are whole files.
+     */
+    line: number
+    /**
+     * Path as in the results.
+     */
+    path: string
+  } | null
+  /**
+   * Search only files that match one of these globs, relative to `path`, as in a .gitignore. A leading `!` leaves
+   * files out. What ignore files hide stays hidden.
+   */
+  globs?: string[]
+  /**
+   * Search hidden files and folders too (names that begin with a dot), except `.git`.
+   */
+  hidden?: boolean
+  /**
+   * The language of the pattern and of the files to search, such as `typescript`, `tsx`, `python`, `rust`. Only
+   * files with the endings of that language are searched: `.ts` and `.tsx` are two languages.
+   */
+  language: string
+  /**
+   * How many results to return at most, 1 to 10,000.
+   */
+  maxResults?: number
+  /**
+   * Search files that .gitignore, .ignore and the like hide.
+   */
+  noIgnore?: boolean
+  /**
+   * The folder or file to search, relative to the project root or absolute inside it.
+   */
+  path?: string
+  /**
+   * One piece of code to look for, as in ast-grep: `$NAME` stands for one node and is returned, the same name twice
+   * for the same code; `$$$ARGS` for any number of nodes; `$_` for any node. Example: `console.log($$$ARGS)`.
+   */
+  pattern: string
+}
+
+/**
+ * Options of a file search. Only `pattern` is required.
+ */
+export interface GlobOptions {
+  /**
+   * Return the results after this place: `next` of an earlier answer to the same options. Only with `sort: "path"`.
+   */
+  after?: {
+    /**
+     * Column as in the results; 0 when results are whole files.
+     */
+    column: number
+    /**
+     * Line as in the results; 0 when results are whole files.
+     */
+    line: number
+    /**
+     * Path as in the results.
+     */
+    path: string
+  } | null
+  /**
+   * List hidden files and folders too (names that begin with a dot), except `.git`.
+   */
+  hidden?: boolean
+  /**
+   * How many results to return at most, 1 to 10,000.
+   */
+  maxResults?: number
+  /**
+   * List files that .gitignore, .ignore and the like hide.
+   */
+  noIgnore?: boolean
+  /**
+   * The folder to search, relative to the project root or absolute inside it.
+   */
+  path?: string
+  /**
+   * A glob relative to `path`, such as `src/**`, `docs/*.md` or `*.{rs,toml}`. `*` and `?` stay within a folder,
+   * `**` as a whole name stands for any number of folders. A pattern without `/` matches names at any depth. At
+   * most 4 KiB.
+   */
+  pattern: string
+  /**
+   * The order of the results.
+   */
+  sort?: "path" | "modified"
+}
+
+/**
+ * Options of a text search. Only `pattern` is required.
+ */
+export interface GrepOptions {
+  /**
+   * Return the results after this place: `next` of an earlier answer to the same options.
+   */
+  after?: {
+    /**
+     * Column as in the results; 0 when results are whole files.
+     */
+    column: number
+    /**
+     * Line as in the results; 0 when results are whole files.
+     */
+    line: number
+    /**
+     * Path as in the results.
+     */
+    path: string
+  } | null
+  /**
+   * Lines to show after each match, 0 to 20.
+   */
+  afterContext?: number
+  /**
+   * Lines to show before each match, 0 to 20.
+   */
+  beforeContext?: number
+  /**
+   * Take `pattern` as plain text.
+   */
+  fixedStrings?: boolean
+  /**
+   * Search only files that match one of these globs, relative to `path`, as in a .gitignore: `*.ts`, `src/**`. A
+   * leading `!` leaves files out. What ignore files hide stays hidden.
+   */
+  globs?: string[]
+  /**
+   * Search hidden files and folders too (names that begin with a dot), except `.git`.
+   */
+  hidden?: boolean
+  /**
+   * Match upper and lower case alike.
+   */
+  ignoreCase?: boolean
+  /**
+   * How many results to return at most, 1 to 10,000.
+   */
+  maxResults?: number
+  /**
+   * Let a match span lines; `\n` may then be used in `pattern`. Reads whole files.
+   */
+  multiline?: boolean
+  /**
+   * Search files that .gitignore, .ignore and the like hide.
+   */
+  noIgnore?: boolean
+  /**
+   * What to return.
+   */
+  output?: "lines" | "files" | "counts"
+  /**
+   * The folder or file to search, relative to the project root or absolute inside it.
+   */
+  path?: string
+  /**
+   * What to look for: a regular expression in the syntax of Rust's regex crate (as ripgrep; no look-around, no
+   * back-references), or plain text with `fixedStrings`. At most 64 KiB.
+   */
+  pattern: string
+  /**
+   * Match upper and lower case alike if `pattern` has no upper-case letter.
+   */
+  smartCase?: boolean
+  /**
+   * Search only files of these types, by ripgrep's names: `rust`, `ts`, `py`.
+   */
+  types?: string[]
+  /**
+   * Match whole words only.
+   */
+  word?: boolean
+}

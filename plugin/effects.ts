@@ -1,0 +1,244 @@
+/**
+ * Effects become calls of OpenCode's client, and their outcomes become events. Nothing is decided here: what fails or
+ * takes too long is told to the engine, which looks up what happened before it repeats anything.
+ */
+import type { PluginInput } from "@opencode-ai/plugin"
+import type { Effect, Event, HostError, TurnFacts } from "./protocol.ts"
+
+type Client = PluginInput["client"]
+type HostEffect = Exclude<Effect, { type: "reply" | "takeSnapshot" | "runChecks" | "cancelChecks" | "renderTodo" }>
+export type Model = { providerID: string; modelID: string }
+
+export interface Effects {
+  run(effect: HostEffect): void
+  /** Reads how the last turn of a session stands, with our prompt that it answers. */
+  turn(session: string): Promise<{ prompt: number | null; facts: TurnFacts }>
+  /** Notes an error of a session of ours, which the host tells before the turn ends, and not always in a message. */
+  noteError(session: string, error: { name: string; data?: unknown } | undefined): void
+  /** Whether the session is one of ours, as far as this process has seen. */
+  owns(session: string): boolean
+}
+
+/** A call that has not returned by then is told to the engine as `timeout`. */
+const CALL_TIMEOUT_MS = 30_000
+/** Text of an answer that is passed on; a blank in it is far shorter. */
+const TEXT_MAX_CHARACTERS = 60_000
+/** Messages that are read to see how a session stands; more than an attempt can make. */
+const MESSAGES_MAX = 500
+
+export function createEffects(
+  client: Client,
+  directory: string,
+  post: (event: Event) => void,
+  options: {
+    readonly commander: string
+    modelOf(root: string): Promise<Model | undefined>
+    report(effect: Extract<Effect, { type: "reportMission" }>): void
+    failed(what: string, error: unknown): void
+  },
+): Effects {
+  const query = { directory }
+  const queues = new Map<string, Promise<void>>()
+  const owned = new Set<string>()
+  const errors = new Map<string, HostError>()
+
+  /** One after another for each session: an abort must not overtake the prompt before it. */
+  function inOrder(session: string, work: () => Promise<void>) {
+    const before = queues.get(session) ?? Promise.resolve()
+    const after = before.then(work)
+    queues.set(session, after)
+    void after.finally(() => {
+      if (queues.get(session) === after) queues.delete(session)
+    })
+  }
+
+  /** Runs a call whose outcome the engine waits for. */
+  async function settle(effect: number, work: () => Promise<Event>) {
+    try {
+      post(await within(CALL_TIMEOUT_MS, work()))
+    } catch (error) {
+      const { name, message } = error instanceof Error ? error : new Error(String(error))
+      post({ type: "effectFailed", effect, error: { name, message } })
+    }
+  }
+
+  /** Runs a call that has no outcome; its failure is only noted. */
+  function attempt(what: string, work: Promise<{ error?: unknown }>) {
+    within(CALL_TIMEOUT_MS, work).then(
+      (result) => result.error && options.failed(what, result.error),
+      (error: unknown) => options.failed(what, error),
+    )
+  }
+
+  function run(effect: HostEffect) {
+    switch (effect.type) {
+      case "openSession":
+        return inOrder(effect.root, () =>
+          settle(effect.effect, async () => {
+            const metadata = { orchestrator: { mission: effect.mission, attempt: effect.attempt } }
+            const body = { parentID: effect.root, title: effect.title, agent: effect.agent, metadata }
+            const session = data(await client.session.create({ body, query }))
+            owned.add(session.id)
+            return { type: "sessionOpened", effect: effect.effect, session: session.id }
+          }),
+        )
+      case "prompt":
+        owned.add(effect.session)
+        return inOrder(effect.session, () =>
+          settle(effect.effect, async () => {
+            const model = await options.modelOf(effect.root)
+            const metadata = { orchestrator: { effect: effect.effect } }
+            const parts = [{ type: "text" as const, text: effect.text, metadata }]
+            const body = { agent: effect.agent, parts, ...(model && { model }) }
+            data(await client.session.promptAsync({ path: { id: effect.session }, body, query }), true)
+            return { type: "promptSent", effect: effect.effect }
+          }),
+        )
+      case "abortSession":
+        return inOrder(effect.session, () =>
+          settle(effect.effect, async () => {
+            let busy = true
+            // A prompt that was taken just before may start its turn after the first abort.
+            for (let tries = 0; busy && tries < 4; tries++) {
+              data(await client.session.abort({ path: { id: effect.session }, query }))
+              await new Promise((resolve) => setTimeout(resolve, 100))
+              busy = await isBusy(effect.session)
+            }
+            return { type: "sessionAborted", effect: effect.effect, busy }
+          }),
+        )
+      case "lookUpSession":
+        return inOrder(effect.session ?? effect.root, () =>
+          settle(effect.effect, () => lookUp(effect)),
+        )
+      case "showToast": {
+        const body = { title: "Orchestrator", message: effect.text, variant: effect.level }
+        return attempt("showing a toast", client.tui.showToast({ body, query }))
+      }
+      case "tellCommander": {
+        const parts = [{ type: "text" as const, text: effect.text }]
+        const body = { noReply: true, agent: options.commander, parts }
+        return attempt("telling the commander", client.session.prompt({ path: { id: effect.session }, body, query }))
+      }
+      case "annotate":
+        return attempt("noting the mission on its session", annotate(effect))
+      case "reportMission":
+        return options.report(effect)
+      default:
+        effect satisfies never
+    }
+  }
+
+  async function annotate(effect: Extract<Effect, { type: "annotate" }>) {
+    const path = { id: effect.session }
+    // The client's types are older than the host: a session has metadata, read and written as a whole.
+    const session: object & { metadata?: object } = data(await client.session.get({ path, query }))
+    const { mission, stage, done, total } = effect
+    const body: object = { metadata: { ...session.metadata, orchestrator: { mission, stage, done, total } } }
+    return client.session.update({ path, body, query })
+  }
+
+  async function isBusy(session: string) {
+    const status = data(await client.session.status({ query }))[session]
+    return status !== undefined && status.type !== "idle"
+  }
+
+  async function lookUp(effect: Extract<Effect, { type: "lookUpSession" }>): Promise<Event> {
+    const found = { type: "sessionLookedUp" as const, effect: effect.effect }
+    const session = effect.session ?? (await childOf(effect.root, effect.attempt))
+    const missing = { ...found, session: null, prompted: false, busy: false, facts: null }
+    if (session === undefined) return missing
+    const result = await client.session.messages({ path: { id: session }, query: { ...query, limit: MESSAGES_MAX } })
+    if (result.response.status === 404) return missing
+    const messages = data(result)
+    owned.add(session)
+    const busy = await isBusy(session)
+    const at = messages.findLastIndex((message) => promptOf(message) === effect.prompt)
+    const prompted = effect.prompt != null && at >= 0
+    const facts = prompted ? factsOf(messages.slice(at + 1)) : null
+    return { ...found, session, prompted, busy, facts }
+  }
+
+  async function childOf(root: string, attempt: number) {
+    const children = data(await client.session.children({ path: { id: root }, query }))
+    return children.find((child) => marker(child)?.["attempt"] === attempt)?.id
+  }
+
+  return {
+    run,
+    owns: (session) => owned.has(session),
+    noteError(session, error) {
+      if (error) errors.set(session, errorOf(error))
+    },
+    async turn(session) {
+      const result = client.session.messages({ path: { id: session }, query: { ...query, limit: MESSAGES_MAX } })
+      const messages = data(await within(CALL_TIMEOUT_MS, result))
+      const at = messages.findLastIndex((message) => promptOf(message) !== undefined)
+      const prompt = messages[at] && promptOf(messages[at])
+      const noted = errors.get(session) ?? null
+      errors.delete(session)
+      const facts = factsOf(messages.slice(at + 1)) ?? { finish: null, error: null, text: "" }
+      return { prompt: prompt ?? null, facts: facts.finish ? facts : { ...facts, error: facts.error ?? noted } }
+    },
+  }
+}
+
+interface HostMessage {
+  info: { role: string; finish?: string; error?: { name: string; data?: unknown } }
+  parts: { type: string; text?: string; metadata?: unknown }[]
+}
+
+/** What we noted in the metadata of a session or a part. */
+function marker(holder: { metadata?: unknown } | object): Record<string, unknown> | undefined {
+  const metadata = (holder as { metadata?: { orchestrator?: Record<string, unknown> } }).metadata
+  return metadata?.orchestrator
+}
+
+/** The number of our prompt, if the message is one. */
+function promptOf(message: HostMessage): number | undefined {
+  if (message.info.role !== "user") return undefined
+  const effects = message.parts.map((part) => marker(part)?.["effect"])
+  return effects.find((effect) => typeof effect === "number")
+}
+
+/** How the last answer among the messages ended; `null` when there is none. */
+function factsOf(messages: HostMessage[]): TurnFacts | null {
+  const last = messages.findLast((message) => message.info.role === "assistant")
+  if (!last) return null
+  const { finish, error } = last.info
+  const text = last.parts.map((part) => (part.type === "text" ? (part.text ?? "") : "")).join("\n")
+  return {
+    finish: finish ?? null,
+    error: error ? errorOf(error) : null,
+    text: text.slice(-TEXT_MAX_CHARACTERS).toWellFormed(),
+  }
+}
+
+function errorOf(error: { name: string; data?: unknown }): HostError {
+  return { name: error.name, message: messageOf(error.data) }
+}
+
+function messageOf(details: unknown): string {
+  const message = (details as { message?: unknown } | undefined)?.message
+  return (typeof message === "string" ? message : JSON.stringify(details ?? null)).slice(0, 2_000).toWellFormed()
+}
+
+/** The data of a client call, or its error as an exception. */
+function data<T>(result: { data?: T; error?: unknown; response?: Response }, empty = false): NonNullable<T> {
+  if (result.error || (!empty && result.data == null)) {
+    const { name, data } = (result.error ?? {}) as { name?: string; data?: unknown }
+    const error = new Error(messageOf(data ?? result.error ?? `HTTP status ${result.response?.status}`))
+    error.name = name ?? "HostError"
+    throw error
+  }
+  return result.data as NonNullable<T>
+}
+
+function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  const error = new Error(`no answer within ${ms / 1000} s`)
+  error.name = "timeout"
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(error), ms)
+    work.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
+}

@@ -1,0 +1,385 @@
+/**
+ * The native addon with types and promises.
+ *
+ * Work that takes longer than a moment runs on native threads. Its results come through one port per environment, as an
+ * id and JSON, and settle the promise that waits under that id.
+ */
+
+import { resolve as resolvePath } from "node:path"
+import * as binding from "#binding"
+import type {
+  AstSearchAnswer,
+  AstSearchOptions,
+  GlobAnswer,
+  GlobOptions,
+  GrepAnswer,
+  GrepOptions,
+} from "./search-types.ts"
+
+import type { Answer, Effect, Event, Inquiry, Limits, Notice, OpenOptions } from "./protocol.ts"
+
+export type * from "./search-types.ts"
+export type * from "./protocol.ts"
+
+/** What the native side, or this one, has against a call. The message ends in what to do. */
+export class OrchestratorError extends Error {
+  /** Stable, such as `SEARCH_BAD_PATTERN`; the list is in `docs/errors.md`. `ABORT_ERR` for an aborted call. */
+  readonly code: string
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    // As the platform's own abort errors are told apart: by name.
+    this.name = code === "ABORT_ERR" ? "AbortError" : "OrchestratorError"
+    this.code = code
+  }
+}
+
+function wrapped(cause: unknown): OrchestratorError {
+  if (!(cause instanceof Error)) return new OrchestratorError("GenericFailure", String(cause), { cause })
+  const code = "code" in cause && typeof cause.code === "string" ? cause.code : "GenericFailure"
+  return new OrchestratorError(code, cause.message, { cause })
+}
+
+// --- Calls ---
+
+type Completion<T> = { ok: T } | { error: { code: string; message: string } }
+
+interface Waiting {
+  complete(json: string): void
+  fail(error: OrchestratorError): void
+}
+
+type Port = ReturnType<typeof binding.connect>
+
+// Module state, since a module is loaded once per environment, and an environment has one port.
+const waiting = new Map<number, Waiting>()
+let port: Port | undefined
+let lastId = 0
+let keepAlive: ReturnType<typeof setInterval> | undefined
+
+function complete(id: number, json: string): void {
+  // An aborted call was settled before; its completion finds no one.
+  waiting.get(id)?.complete(json)
+}
+
+/** Makes one call: `begin` starts it on the port, `cancel` stops it. */
+function call<T>(
+  begin: (port: Port, id: number) => void,
+  cancel: (port: Port, id: number) => void,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(aborted(signal))
+      return
+    }
+    const id = ++lastId
+    const opened = (port ??= binding.connect(complete))
+    const settle = (act: () => void) => {
+      waiting.delete(id)
+      signal?.removeEventListener("abort", onAbort)
+      if (waiting.size === 0) {
+        clearInterval(keepAlive)
+        keepAlive = undefined
+      }
+      act()
+    }
+    const onAbort = () => {
+      cancel(opened, id)
+      settle(() => reject(aborted(signal)))
+    }
+    waiting.set(id, {
+      complete: (json) =>
+        settle(() => {
+          const completion: Completion<T> = JSON.parse(json)
+          if ("ok" in completion) resolve(completion.ok)
+          else reject(new OrchestratorError(completion.error.code, completion.error.message))
+        }),
+      fail: (error) => settle(() => reject(error)),
+    })
+    // The port does not keep a process alive; a script that awaits a call wants to live until it is settled.
+    keepAlive ??= setInterval(() => {}, 0x7fffffff)
+    signal?.addEventListener("abort", onAbort, { once: true })
+    try {
+      begin(opened, id)
+    } catch (cause) {
+      settle(() => reject(wrapped(cause)))
+    }
+  })
+}
+
+/**
+ * Rejects every pending call with `PORT_CLOSED` and frees what they hold. A later call opens anew. Call it when a plugin
+ * is disposed of, or before a worker ends.
+ */
+export function closePort(): void {
+  if (port) binding.closePort(port)
+  port = undefined
+  for (const { fail } of [...waiting.values()]) {
+    fail(new OrchestratorError("PORT_CLOSED", "the native port was closed before the call ended; call again"))
+  }
+}
+
+function aborted(signal: AbortSignal | undefined): OrchestratorError {
+  return new OrchestratorError("ABORT_ERR", "the call was aborted; call again if its result is still wanted", {
+    cause: signal?.reason,
+  })
+}
+
+// --- Search ---
+
+/** What every search takes beside its options. */
+export interface SearchContext {
+  /** The project root, which no path may leave. Default: the process's working directory. */
+  cwd?: string | undefined
+  /** Rejects the call with an `AbortError` and stops the search. */
+  signal?: AbortSignal | undefined
+}
+
+export type SearchKind = "grep" | "glob" | "astSearch"
+
+/**
+ * Searches files for text. Results are sorted by path and line, and say whether they are all there are.
+ *
+ * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
+ */
+export function grep(options: GrepOptions, context?: SearchContext): Promise<GrepAnswer> {
+  return search("grep", options, context, false)
+}
+
+/**
+ * Lists files whose path matches a pattern.
+ *
+ * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
+ */
+export function glob(options: GlobOptions, context?: SearchContext): Promise<GlobAnswer> {
+  return search("glob", options, context, false)
+}
+
+/**
+ * Searches code for a shape, as ast-grep does.
+ *
+ * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
+ */
+export function astSearch(options: AstSearchOptions, context?: SearchContext): Promise<AstSearchAnswer> {
+  return search("astSearch", options, context, false)
+}
+
+/**
+ * Makes a search with options from outside, such as a model's, and returns its answer as text for a model: a result a
+ * line, then what was found and what was cut. The options are checked natively.
+ *
+ * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
+ */
+export function searchText(kind: SearchKind, options: unknown, context?: SearchContext): Promise<string> {
+  return search(kind, options, context, true)
+}
+
+async function search<T>(
+  kind: SearchKind,
+  options: unknown,
+  context: SearchContext | undefined,
+  asText: boolean,
+): Promise<T> {
+  const json = optionsJson(options)
+  const root = resolvePath(context?.cwd ?? ".")
+  return call<T>(
+    (port, id) => binding.searchStart(port, id, kind, json, root, asText),
+    binding.searchCancel,
+    context?.signal,
+  )
+}
+
+function optionsJson(options: unknown): string {
+  try {
+    // `undefined` and functions have no JSON; as `null` they are refused where everything else is checked.
+    return JSON.stringify(options) ?? "null"
+  } catch (cause) {
+    throw new OrchestratorError("SEARCH_BAD_OPTIONS", "options: cannot be written as JSON; give plain data", { cause })
+  }
+}
+
+/** Calls the addon; its errors get our class. */
+function native<T>(call: () => T): T {
+  try {
+    return call()
+  } catch (cause) {
+    throw wrapped(cause)
+  }
+}
+
+/** The JSON schemas of the searches' options, by kind. */
+export function searchSchemas(): Record<SearchKind, object> {
+  const { options }: { options: Record<SearchKind, object> } = JSON.parse(binding.searchSchema())
+  return options
+}
+
+// --- Engine ---
+
+/** Events that wait for an answer; the engine's side numbers them. */
+type WithRequest = Extract<Event, { request: number }>
+export type Request = WithRequest extends infer E ? (E extends unknown ? Omit<E, "request"> : never) : never
+
+/** Where the engine's thread reports to. Called from the event loop, in the order of what happened. */
+export interface EngineObserver {
+  effect(effect: Exclude<Effect, { type: "reply" }>): void
+  fault(fault: Extract<Notice, { type: "fault" }>): void
+}
+
+/** A running engine. Closing it settles what waits. */
+export interface Engine {
+  post(event: Event): void
+  /** Posts an event and resolves with the engine's answer once it is durable. */
+  request(event: Request): Promise<Answer>
+  /** @returns what the question's variant says; see `Question` in the protocol */
+  ask(question: Inquiry): Promise<unknown>
+  /** Gives the project back. What was acknowledged is durable. */
+  close(): void
+  [Symbol.dispose](): void
+}
+
+/**
+ * Takes the project for this process and starts its engine.
+ *
+ * @throws OrchestratorError `OWNER_LOCK_HELD` when another process has the project, or a state folder error
+ */
+export function openEngine(options: OpenOptions, observer: EngineObserver): Engine {
+  const replies = new Map<number, (answer: Answer) => void>()
+  const answers = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
+  let next = 0
+  let closed = false
+
+  function notice(json: string) {
+    const notice = JSON.parse(json) as Notice
+    switch (notice.type) {
+      case "effects":
+        for (const effect of notice.effects) {
+          if (effect.type === "reply") {
+            replies.get(effect.request)?.(effect.answer)
+            replies.delete(effect.request)
+          } else {
+            observer.effect(effect)
+          }
+        }
+        return
+      case "answer":
+        answers.get(notice.id)?.resolve(notice.value)
+        answers.delete(notice.id)
+        return
+      case "fault":
+        return observer.fault(notice)
+      case "ready":
+        return
+      default:
+        notice satisfies never
+    }
+  }
+
+  const handle = native(() => new binding.EngineHandle(JSON.stringify(options), notice))
+
+  function close() {
+    if (closed) return
+    closed = true
+    handle.close()
+    const error = new OrchestratorError("ENGINE_CLOSED", "the engine has been closed; open another one")
+    for (const { reject } of answers.values()) reject(error)
+    for (const reply of replies.values()) reply({ kind: "refused", code: error.code, text: error.message })
+    answers.clear()
+    replies.clear()
+  }
+
+  return {
+    post(event) {
+      if (!closed) native(() => handle.post(JSON.stringify([event])))
+    },
+    request(event) {
+      return new Promise((resolve, reject) => {
+        const request = ++next
+        replies.set(request, resolve)
+        try {
+          native(() => handle.post(JSON.stringify([{ ...event, request }])))
+        } catch (error) {
+          replies.delete(request)
+          reject(error)
+        }
+      })
+    },
+    ask(question) {
+      return new Promise((resolve, reject) => {
+        const id = ++next
+        answers.set(id, { resolve, reject })
+        try {
+          native(() => handle.ask(id, JSON.stringify(question)))
+        } catch (error) {
+          answers.delete(id)
+          reject(error)
+        }
+      })
+    },
+    close,
+    [Symbol.dispose]: close,
+  }
+}
+
+/** How a mission stands, as the process that runs it last wrote it down. */
+export interface MissionSummary {
+  id: number
+  objective: string
+  root: string
+  follower: string
+  stage: string
+  headline: string
+  iterations: number
+  sessions: number
+  live: number
+  prompts: number
+  steps: number
+  failures: number
+  /** Milliseconds since the epoch. */
+  started: number
+  ended: number | null
+  tasks: {
+    id: string
+    title: string
+    state: string
+    /** From 1; a task stands in the first wave after all that it depends on. */
+    wave: number
+    fixes: number
+    tries: number
+    started: number | null
+    ended: number | null
+  }[]
+}
+
+/**
+ * Reads how the missions of a project stand, also while another process runs them. Empty when there are none.
+ *
+ * @throws OrchestratorError with a code that begins with `JOURNAL_`
+ */
+export function readMissions(directory: string): MissionSummary[] {
+  return JSON.parse(native(() => binding.readMissions(resolvePath(directory))))
+}
+
+/**
+ * Walks the journal of a project and gives its last record.
+ *
+ * @throws OrchestratorError with a code that begins with `JOURNAL_` and the sequence number of the record at fault
+ */
+export function verifyJournal(directory: string): { sequence: number; hash: string } {
+  return JSON.parse(native(() => binding.verifyJournal(resolvePath(directory))))
+}
+
+/** Whether a mission has ever been started in the project. */
+export function hasJournal(directory: string): boolean {
+  return native(() => binding.hasJournal(resolvePath(directory)))
+}
+
+/** What is wrong with limits from a configuration; empty when they can be used. */
+export function checkLimits(limits: unknown): { path: string; message: string }[] {
+  return JSON.parse(native(() => binding.checkLimits(JSON.stringify(limits) ?? "null")))
+}
+
+/** The JSON schema of a typed blank: what a role's tool takes. */
+export function blankSchema(blank: "plan" | "work" | "review" | "revision"): object {
+  return JSON.parse(native(() => binding.blankSchema(blank)))
+}

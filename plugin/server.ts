@@ -1,0 +1,290 @@
+/**
+ * The OpenCode plugin: hooks and host events become engine events, effects become client calls. It decides nothing, and
+ * a failure of ours never reaches the host: the one deliberate throw is the refusal of a call in `tool.execute.before`.
+ */
+import type { Config, Hooks, PluginInput, PluginModule, PluginOptions } from "@opencode-ai/plugin"
+import { createEffects, type Model } from "./effects.ts"
+import { createFollow } from "./follow.ts"
+import {
+  checkLimits,
+  closePort,
+  hasJournal,
+  openEngine,
+  OrchestratorError,
+  readMissions,
+  type Engine,
+} from "./native.ts"
+import type { Answer, Event, Limits } from "./protocol.ts"
+import { register, type CommandName, type Registered } from "./roles.ts"
+import { createTools, definitions } from "./tools.ts"
+
+/** Agents of the host that work for a session without being its turn. */
+const HOUSEKEEPING = new Set(["title", "compaction", "summary"])
+/** How long a child's first prompt waits to learn which model the user's session speaks with. */
+const MODEL_WAIT_MS = 2_000
+
+async function server(input: PluginInput, options?: PluginOptions): Promise<Hooks> {
+  const { client, directory } = input
+  const limits = limitsOf(options)
+  const models = new Map<string, Model>()
+  let registered: Registered | undefined
+  let engine: Engine | undefined
+
+  const post = (event: Event) => engine?.post(event)
+  const failed = (what: string, error: unknown) => {
+    const message = `${what}: ${error instanceof Error ? error.message : JSON.stringify(error)}`
+    // The log is the last resort; when it cannot be had either, there is nobody left to tell.
+    client.app.log({ body: { service: "orchestrator", level: "error", message } }).catch(() => {})
+  }
+  const toast = (variant: "warning" | "error", message: string) =>
+    client.tui
+      .showToast({ body: { title: "Orchestrator", variant, message }, query: { directory } })
+      .catch((error: unknown) => failed("showing a toast", error))
+
+  const follow = createFollow(() => engine)
+  const effects = createEffects(client, directory, post, {
+    get commander() {
+      return registered?.agents.commander ?? "commander"
+    },
+    modelOf,
+    report: (effect) => follow.report(effect.session, effect.report),
+    failed,
+  })
+  const tools = createTools(directory, () => engine)
+
+  /** The model with which the user's session speaks; its children use the same. */
+  async function modelOf(root: string): Promise<Model | undefined> {
+    for (const end = Date.now() + MODEL_WAIT_MS; ; ) {
+      const known = models.get(root)
+      if (known) return known
+      const { data } = await client.session.messages({ path: { id: root }, query: { directory, limit: 20 } })
+      const last = data?.findLast(({ info }) => info.role === "user" && info.model)
+      if (last?.info.role === "user") {
+        models.set(root, last.info.model)
+        return last.info.model
+      }
+      if (Date.now() > end) return undefined
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+
+  /** Opens the engine if it is not open. @throws OrchestratorError when another process has the project */
+  function open(): Engine {
+    if (engine) return engine
+    const { planner, worker, reviewer } = registered?.agents ?? { planner: "planner", worker: "worker", reviewer: "reviewer" }
+    engine = openEngine(
+      { directory, limits, agents: { planner, worker, reviewer } },
+      {
+        effect: (effect) => {
+          switch (effect.type) {
+            case "takeSnapshot":
+            case "runChecks":
+            case "cancelChecks":
+            case "renderTodo":
+              return failed("an effect of the native side came out", effect.type)
+            default:
+              return effects.run(effect)
+          }
+        },
+        fault: ({ code, message }) => {
+          failed(code, new Error(message))
+          void toast("error", message)
+        },
+      },
+    )
+    return engine
+  }
+
+  /** Runs one of our commands and gives what its answer shall be. */
+  async function command(name: CommandName, session: string, words: string): Promise<void> {
+    const say = (text: string) => follow.command(session, { kind: "say", text })
+    try {
+      if (name === "status" && !engine && !hasOpenMission(directory)) return say(statusFromDisk(directory))
+      const running = open()
+      switch (name) {
+        case "task": {
+          const answer = await running.request({ type: "missionRequested", session, objective: unquote(words) })
+          return answer.kind === "accepted" ? follow.command(session, { kind: "follow" }) : say(refusal(answer))
+        }
+        case "stop": {
+          const answer = await running.request({ type: "stopRequested", session })
+          return say(answer.kind === "accepted" ? answer.text : refusal(answer))
+        }
+        case "status": {
+          const status = (await running.ask({ type: "status", session })) as { text: string }
+          return say(status.text)
+        }
+        default:
+          return name satisfies never
+      }
+    } catch (error) {
+      const held = error instanceof OrchestratorError && error.code === "OWNER_LOCK_HELD"
+      if (held && name === "status") return say(statusFromDisk(directory))
+      failed(`/${name}`, error)
+      say(error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  /** Goes on with what an earlier process left unfinished. */
+  function resume() {
+    try {
+      if (hasOpenMission(directory)) open()
+    } catch (error) {
+      // Another process has the project, and carries its missions on itself.
+      if (!(error instanceof OrchestratorError && error.code === "OWNER_LOCK_HELD")) {
+        failed("resuming", error)
+        void toast("error", error instanceof Error ? error.message : String(error))
+      }
+    }
+  }
+
+  const hooks: Hooks = {
+    async config(config: Config) {
+      registered = register(config)
+      for (const [name, ours] of registered.renamed) failed("configuration", new Error(`${name} is taken; ours is ${ours}`))
+      resume()
+    },
+
+    tool: definitions(tools),
+
+    async "tool.definition"({ toolID }, output: { description: string; parameters: unknown; jsonSchema?: object }) {
+      const tool = tools[toolID]
+      if (tool) output.jsonSchema = tool.schema
+    },
+
+    async "command.execute.before"({ command: name, sessionID, arguments: words }, output) {
+      const ours = registered?.commands.get(name)
+      if (!ours) return
+      await command(ours, sessionID, words)
+      const text = ours === "task" ? TASK_PROMPT : COMMAND_PROMPT
+      output.parts.splice(0, output.parts.length, { type: "text", text } as (typeof output.parts)[number])
+    },
+
+    async "chat.message"({ sessionID, model }, output) {
+      if (effects.owns(sessionID)) return
+      if (model) models.set(sessionID, model)
+      const isCommand = follow.message(sessionID, output.message.id)
+      if (isCommand || !engine || !registered) return
+      // While a mission runs, its commander speaks in this session.
+      if (await engine.ask({ type: "follows", session: sessionID })) output.message.agent = registered.agents.commander
+    },
+
+    async "chat.params"({ sessionID, agent, message }) {
+      if (HOUSEKEEPING.has(agent)) return
+      if (effects.owns(sessionID)) post({ type: "stepStarted", session: sessionID })
+      else await follow.request(sessionID, message.id)
+    },
+
+    async "experimental.text.complete"({ sessionID }, output) {
+      if (!effects.owns(sessionID)) output.text = await follow.complete(sessionID, output.text)
+    },
+
+    async "tool.execute.before"({ tool, sessionID }, output) {
+      if (!engine) return
+      const answer = await engine
+        .ask({ type: "mayCall", session: sessionID, tool, args: output.args ?? null })
+        // An engine that has just been closed answers nothing, and then guards nothing either.
+        .catch((error: unknown) => failed("asking for a lease", error))
+      const refused = answer as { allowed: boolean; reason?: string } | undefined
+      if (refused?.allowed === false) throw new Error(refused.reason)
+    },
+
+    async event({ event }) {
+      switch (event.type) {
+        case "message.part.updated": {
+          const { part } = event.properties
+          if (part.type === "step-finish" && effects.owns(part.sessionID)) {
+            post({ type: "stepFinished", session: part.sessionID, finish: part.reason })
+          }
+          return
+        }
+        case "session.error": {
+          const { sessionID: session, error } = event.properties
+          if (!session) return
+          if (effects.owns(session)) effects.noteError(session, error)
+          else if (error?.name === "MessageAbortedError") {
+            follow.broken(session)
+            post({ type: "interrupted", session, cause: "user" })
+          }
+          return
+        }
+        case "session.idle": {
+          const session = event.properties.sessionID
+          if (!effects.owns(session)) return
+          const { prompt, facts } = await effects.turn(session)
+          post({ type: "turnEnded", session, prompt, facts })
+          return
+        }
+        default:
+          return
+      }
+    },
+
+    async dispose() {
+      engine?.close()
+      engine = undefined
+      closePort()
+    },
+  }
+  return guarded(hooks, failed)
+}
+
+/** Hooks that never throw at the host, except to refuse a call. */
+function guarded(hooks: Hooks, failed: (what: string, error: unknown) => void): Hooks {
+  const entries = Object.entries(hooks).map(([name, hook]) => {
+    if (typeof hook !== "function" || name === "tool.execute.before") return [name, hook]
+    const guarded = async (...args: unknown[]) => {
+      try {
+        await (hook as (...args: unknown[]) => Promise<void>)(...args)
+      } catch (error) {
+        failed(name, error)
+      }
+    }
+    return [name, guarded]
+  })
+  return Object.fromEntries(entries) as Hooks
+}
+
+const TASK_PROMPT =
+  "A mission was started. The engine carries it out and will put its report in place of your answer. " +
+  "Answer now with one short sentence."
+const COMMAND_PROMPT = "The engine answers this command itself. Answer with one short sentence."
+
+/** @throws Error naming every mistake in the plugin's options */
+function limitsOf(options: PluginOptions | undefined): Limits {
+  const unknown = Object.keys(options ?? {}).filter((key) => key !== "limits")
+  const mistakes = unknown.map((key) => ({ path: key, message: "no such option; known is limits" }))
+  const limits = options?.["limits"] ?? {}
+  mistakes.push(...checkLimits(limits))
+  if (mistakes.length === 0) return limits as Limits
+  const lines = mistakes.map(({ path, message }) => `${path}: ${message}`)
+  throw new Error(`options of the orchestrator plugin: ${lines.join("; ")}`)
+}
+
+/** The words of a command without the quotes that a shell, or the user, put around them. */
+function unquote(words: string): string {
+  const text = words.trim()
+  const inner = /^"([^]*)"$/.exec(text)?.[1]
+  return inner === undefined ? text : inner.replaceAll('\\"', '"')
+}
+
+function refusal(answer: Answer): string {
+  return answer.kind === "refused" ? `${answer.text} (${answer.code})` : answer.text
+}
+
+const ENDED = new Set(["sealed", "stopped", "failed"])
+
+function hasOpenMission(directory: string): boolean {
+  return hasJournal(directory) && readMissions(directory).some((mission) => !ENDED.has(mission.stage))
+}
+
+/** The missions as the process that runs them last wrote them down. */
+function statusFromDisk(directory: string): string {
+  const missions = hasJournal(directory) ? readMissions(directory) : []
+  if (missions.length === 0) return 'There has been no mission in this project. /task "…" starts one.'
+  return missions
+    .map(({ headline, tasks }) => [headline, ...tasks.map((task) => `- ${task.id} ${task.state}: ${task.title}`)].join("\n"))
+    .join("\n\n")
+}
+
+export default { id: "opencode-orchestrator", server } satisfies PluginModule

@@ -1,0 +1,107 @@
+/**
+ * The tools of a mission: typed blanks that a role fills in, and searches. Arguments go to the native side as they are;
+ * it validates them and answers with the path of every mistake.
+ */
+import type { ToolContext, ToolDefinition } from "@opencode-ai/plugin"
+import { blankSchema, searchSchemas, searchText, type Engine, type SearchKind } from "./native.ts"
+import type { Answer } from "./protocol.ts"
+
+interface Tool {
+  description: string
+  /** JSON schema of the arguments, made from the Rust types. */
+  schema: object
+  execute(args: unknown, context: ToolContext): Promise<string>
+}
+
+const NO_MISSION = "There is no mission in this project. The user starts one with /task."
+
+const BLANKS = {
+  submit_plan: { blank: "plan", description: "Submit the plan of the mission. The answer names every mistake, or says it was taken." },
+  submit_work: { blank: "work", description: "Submit the work on your task, when it is finished. It is checked and reviewed then." },
+  submit_review: { blank: "review", description: "Submit your verdict on the work you were asked to review." },
+  revise_plan: { blank: "revision", description: "Change the plan of the running mission. The answer names every mistake, or says it was taken." },
+} as const
+
+const SEARCHES: Record<string, { kind: SearchKind; description: string }> = {
+  grep_search: { kind: "grep", description: "Search file contents with a regular expression. Honours .gitignore. Answers path:line: text." },
+  glob_search: { kind: "glob", description: "List files whose path matches a glob pattern. Honours .gitignore." },
+  ast_search: { kind: "astSearch", description: "Search code by its structure with an ast-grep pattern such as `console.log($ARG)`." },
+}
+
+/** Every tool we register; ordinary sessions are not shown any. */
+export const TOOL_NAMES = [...Object.keys(BLANKS), "mission_status", ...Object.keys(SEARCHES)]
+
+/**
+ * Makes the tools. `engine` gives the engine of the project if it is open.
+ */
+export function createTools(directory: string, engine: () => Engine | undefined): Record<string, Tool> {
+  async function submit(name: keyof typeof BLANKS, args: unknown, context: ToolContext): Promise<Answer> {
+    const open = engine()
+    if (!open) return { kind: "refused", code: "NO_MISSION", text: NO_MISSION }
+    const session = context.sessionID
+    switch (name) {
+      case "submit_plan":
+        return open.request({ type: "planSubmitted", session, plan: args, denied: await denied(open, args, context) })
+      case "submit_work":
+        return open.request({ type: "workSubmitted", session, work: args })
+      case "submit_review":
+        return open.request({ type: "reviewSubmitted", session, review: args })
+      case "revise_plan":
+        return open.request({ type: "planRevised", session, revision: args, denied: await denied(open, args, context) })
+      default:
+        return name satisfies never
+    }
+  }
+
+  const tools: Record<string, Tool> = {
+    mission_status: {
+      description: "How the missions of this project stand: stage, tasks, sessions.",
+      schema: { type: "object", properties: {}, additionalProperties: false },
+      async execute(_, context) {
+        const status = await engine()?.ask({ type: "status", session: context.sessionID })
+        return status ? (status as { text: string }).text : NO_MISSION
+      },
+    },
+  }
+  for (const [name, { blank, description }] of Object.entries(BLANKS)) {
+    tools[name] = {
+      description,
+      schema: blankSchema(blank),
+      execute: async (args, context) => (await submit(name as keyof typeof BLANKS, args, context)).text,
+    }
+  }
+  const schemas = searchSchemas()
+  for (const [name, { kind, description }] of Object.entries(SEARCHES)) {
+    tools[name] = {
+      description,
+      schema: schemas[kind],
+      execute: (args, context) => searchText(kind, args, { cwd: directory, signal: context.abort }),
+    }
+  }
+  return tools
+}
+
+/** The commands among those of a blank that the host's permissions refuse; the user is asked where a rule says so. */
+async function denied(engine: Engine, value: unknown, context: ToolContext): Promise<string[][]> {
+  const commands = (await engine.ask({ type: "commandsOf", value })) as string[][]
+  const refused: string[][] = []
+  for (const command of commands) {
+    const text = command.join(" ")
+    try {
+      await context.ask({ permission: "check_command", patterns: [text], always: [text], metadata: { command: text } })
+    } catch {
+      // Denied by a rule, or by the user; the blank's answer names the command.
+      refused.push(command)
+    }
+  }
+  return refused
+}
+
+/** The tools as the host wants them. Their schemas are set by the `tool.definition` hook. */
+export function definitions(tools: Record<string, Tool>): Record<string, ToolDefinition> {
+  const entries = Object.entries(tools).map(([name, { description, execute }]) => {
+    const definition: ToolDefinition = { description, args: {}, execute: (args, context) => execute(args, context) }
+    return [name, definition] as const
+  })
+  return Object.fromEntries(entries)
+}

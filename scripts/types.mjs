@@ -1,0 +1,95 @@
+/**
+ * Writes what is generated from the Rust types: `plugin/protocol.ts`, `index.d.ts`, and the tables between markers in the
+ * documents. With `--check` it writes nothing and fails when something is out of date.
+ */
+import { readFileSync, writeFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { execFileSync } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { compile } from "json-schema-to-typescript"
+import * as binding from "#binding"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+const GENERATED = "// Generated from the Rust types by `npm run build`. Do not edit.\n"
+
+/** Draws the types of a schema whose properties are roots; the wrapper itself is dropped. */
+async function types(schema, wrapper) {
+  // A default beside a reference would make a second type of the same shape.
+  const plain = JSON.parse(JSON.stringify(schema), (_, value) => {
+    if (value && typeof value === "object" && "$ref" in value) return { $ref: value.$ref }
+    return value
+  })
+  const text = await compile({ ...plain, title: wrapper, additionalProperties: false }, wrapper, {
+    bannerComment: "",
+    additionalProperties: false,
+    style: { semi: false, printWidth: 120 },
+  })
+  return text.replace(new RegExp(`(/\\*\\*(?:(?!\\*/)[^])*\\*/\\n)?export interface ${wrapper} \\{[^]*?\\n\\}\\n`), "")
+}
+
+async function protocol() {
+  const engine = await types(JSON.parse(binding.protocolSchema()), "Protocol")
+  return `${GENERATED}${engine}`
+}
+
+async function search() {
+  const { options, answers } = JSON.parse(binding.searchSchema())
+  const parts = [await types(answers, "Answers")]
+  for (const [kind, schema] of Object.entries(options)) {
+    const name = `${kind[0].toUpperCase()}${kind.slice(1)}Options`
+    parts.push(await compile({ ...schema, title: name }, name, { bannerComment: "", style: { semi: false, printWidth: 120 } }))
+  }
+  return `${GENERATED}${parts.join("\n")}`
+}
+
+/** The declarations of the native API: what `plugin/native.ts` exports, with the types it uses written out. */
+function declarations(searchTypes) {
+  const out = mkdtempSync(join(tmpdir(), "orchestrator-types-"))
+  try {
+    const tsc = join(root, "node_modules/typescript/bin/tsc")
+    const flags = ["--noEmit", "false", "--declaration", "--emitDeclarationOnly", "--outDir", out, "--rootDir", join(root, "plugin")]
+    execFileSync(process.execPath, [tsc, "-p", join(root, "tsconfig.json"), ...flags], { stdio: "inherit" })
+    const own = readFileSync(join(out, "native.d.ts"), "utf8").replace(/^(import|export) .*from ".*"\n/gm, "")
+    return `${GENERATED}${own}\n${searchTypes.replace(GENERATED, "")}`
+  } finally {
+    rmSync(out, { recursive: true })
+  }
+}
+
+function limitsTable() {
+  const rows = JSON.parse(binding.limitsTable()).map(
+    ({ name, default: value, min, max, unit, doc }) => `| \`${name}\` | ${value} | ${min} – ${max} | ${unit} | ${doc} |`,
+  )
+  return ["| limit | default | range | unit | meaning |", "| --- | --- | --- | --- | --- |", ...rows].join("\n")
+}
+
+/** Replaces what stands between `<!-- generated: name -->` and `<!-- end -->`. */
+function fill(file, name, text) {
+  const before = readFileSync(join(root, file), "utf8")
+  const marked = new RegExp(`(<!-- generated: ${name} -->\\n)[^]*?(\\n<!-- end -->)`)
+  if (!marked.test(before)) throw new Error(`${file}: the marker "<!-- generated: ${name} -->" is missing`)
+  return before.replace(marked, (_, start, end) => start + text + end)
+}
+
+export async function generate({ check }) {
+  const stale = []
+  const write = (file, text) => {
+    let present = ""
+    try {
+      present = readFileSync(join(root, file), "utf8")
+    } catch (error) {
+      if (error.code !== "ENOENT") throw error
+    }
+    if (present === text) return
+    if (check) stale.push(file)
+    else writeFileSync(join(root, file), text)
+  }
+  const searchTypes = await search()
+  write("plugin/protocol.ts", await protocol())
+  write("plugin/search-types.ts", searchTypes)
+  write("index.d.ts", declarations(searchTypes))
+  write("README.md", fill("README.md", "limits", limitsTable()))
+  if (stale.length > 0) throw new Error(`out of date: ${stale.join(", ")}; run \`npm run build\` and commit what changed`)
+}
