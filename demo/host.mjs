@@ -345,10 +345,11 @@ function readLog(home) {
 }
 
 /**
- * Makes OpenCode find `@opencode-ai/plugin` installed in one of its config folders; a folder that has packages is left alone.
+ * Makes OpenCode find `@opencode-ai/plugin` installed in one of its config folders; a folder that has packages is left
+ * alone. A host does so for its project; whoever asks it for another directory has to.
  * @param {string} folder
  */
-function prepareConfigFolder(folder) {
+export function prepareConfigFolder(folder) {
   const modules = join(folder, "node_modules")
   const manifest = join(folder, "package.json")
   if (existsSync(modules) || existsSync(manifest)) return
