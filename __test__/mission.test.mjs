@@ -1,0 +1,359 @@
+/**
+ * Missions on the real OpenCode, with the plugin as it would be published: packed, and installed by OpenCode's own
+ * installer. The scripted model plays every role.
+ *
+ * Most tests share one `opencode serve`. Each has a project of its own, and so an instance of the plugin of its own, and
+ * a model of its own, which the project's opencode.json names.
+ */
+import assert from "node:assert/strict"
+import { execFileSync } from "node:child_process"
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { after, before, test } from "node:test"
+import { setTimeout as sleep } from "node:timers/promises"
+import { pathToFileURL } from "node:url"
+import { createHome, prepareConfigFolder, runHost, startHost } from "../demo/host.mjs"
+import { startModel } from "../demo/model.mjs"
+import { startRegistry } from "../demo/registry.mjs"
+import { pack } from "../scripts/pack.mjs"
+
+const NAME = "opencode-orchestrator-native"
+/** For one wait; on a quiet machine nothing here takes longer than two seconds. */
+const DEADLINE_MS = 30_000
+/** For a whole mission. */
+const MISSION_MS = 60_000
+
+const folder = mkdtempSync(join(realpathSync(tmpdir()), "mission-test-"))
+let registry, spec, home, host
+/** The native API of the package that OpenCode installed. */
+let readMissions, verifyJournal
+
+before(async () => {
+  registry = await startRegistry({ tarballs: pack(join(folder, "packages")) })
+  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"))
+  spec = `${NAME}@${version}`
+  home = createHome()
+  host = await startHost({ ...common(), project: mkdtempSync(join(folder, "base-")) })
+  const installed = join(home, ".cache/opencode/packages", spec, "node_modules", NAME)
+  ;({ readMissions, verifyJournal } = await import(pathToFileURL(join(installed, "index.js")).href))
+})
+
+after(async () => {
+  await host?.stop()
+  await registry?.close()
+  if (home) rmSync(home, { recursive: true, force: true, maxRetries: 5 })
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+})
+
+/** What every host here is started with; the model of a project is named in its own configuration. */
+const common = () => ({ plugin: [spec], model: { url: "http://127.0.0.1:9/v1" }, snapshot: false, home, env: registry.env })
+
+// --- Scenes: a project, its model, and what the roles do ---
+
+const AGENTS = {
+  planner: "^You plan a change",
+  worker: "^You carry out one task",
+  reviewer: "^You judge work",
+  commander: "^You are the commander",
+}
+
+const task = (id, more = {}) => ({
+  id,
+  title: `Write ${id}`,
+  objective: `Write the file ${id}.txt.`,
+  files: [`${id}.txt`],
+  acceptance: [["test", "-s", `${id}.txt`]],
+  ...more,
+})
+const submitPlan = (tasks, checks = [["true"]]) => ({ tool: "submit_plan", args: { tasks, checks } })
+const write = (filePath, content) => ({ tool: "write", args: { filePath, content } })
+const submitWork = (...files) => ({ tool: "submit_work", args: { summary: `Wrote ${files.join(", ")}.`, files } })
+const submitReview = (verdict, ...findings) => ({ tool: "submit_review", args: { verdict, summary: `It is a ${verdict}.`, findings } })
+const say = (text) => ({ text })
+/** What a worker does who makes no trouble. */
+const does = (id) => [write(`${id}.txt`, `by ${id}\n`), submitWork(`${id}.txt`), say(`${id} is done`)]
+/** Keeps a worker in the middle of its turn until `scene.open(name)`. */
+const waitAt = (name) => ({ tool: "bash", args: { command: waiting(name), description: "waits", timeout: DEADLINE_MS } })
+const waiting = (name) => `for i in $(seq 600); do if [ -e .git/${name} ]; then break; fi; sleep 0.05; done`
+
+/**
+ * The rules by which the roles act. A step list is played once in each session of its role; reviewers agree unless
+ * `rules`, which come first, say otherwise.
+ * @param {{ plan: object[], work?: Record<string, object[]>, rules?: object[] }} roles `work`: by task
+ */
+const scenario = ({ plan, work = {}, rules = [] }) => ({
+  agents: AGENTS,
+  rules: [
+    ...rules,
+    { name: "plan", when: { agent: "planner" }, steps: [...plan, say("planned")] },
+    ...Object.entries(work).map(([id, steps]) => ({ name: `work ${id}`, when: isWorker(id), steps })),
+    { name: "review", when: { agent: "reviewer" }, steps: [submitReview("pass"), say("reviewed")] },
+    { name: "command", when: { agent: "commander" }, steps: [say("Off it goes.")], repeat: true },
+  ],
+})
+const isWorker = (id) => ({ agent: "worker", firstUser: `: task ${id}\n` })
+
+/**
+ * Makes a project whose model plays the scenario, and gives what a test does with it.
+ * @param {import("node:test").TestContext} t
+ * @param {{ scenario: object, files?: Record<string, string>, config?: object, limits?: object }} options
+ */
+async function setUp(t, { scenario, files = {}, config = {}, limits }) {
+  const model = await startModel({ scenario })
+  t.after(() => model.close())
+  const directory = mkdtempSync(join(folder, "project-"))
+  const put = (file, content) => {
+    mkdirSync(dirname(join(directory, file)), { recursive: true })
+    writeFileSync(join(directory, file), content)
+  }
+  // By its name OpenCode offers a GPT other tools: apply_patch in place of edit and write.
+  const models = { "gpt-5": { name: "Scripted GPT", tool_call: true, limit: { context: 200_000, output: 32_000 } } }
+  const provider = { scripted: { options: { baseURL: model.url }, models } }
+  const plugin = limits && [[spec, { limits }]]
+  put("opencode.json", JSON.stringify({ provider, ...(plugin && { plugin }), ...config }))
+  for (const [file, content] of Object.entries(files)) put(file, content)
+  const git = (...args) => execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@t", ...args], { cwd: directory, stdio: "ignore" })
+  git("init", "-q")
+  git("add", "-A")
+  // OpenCode takes repositories with the same first commit for one.
+  git("commit", "-qm", directory)
+  prepareConfigFolder(join(directory, ".opencode"))
+
+  const scene = {
+    directory,
+    model,
+    /** The host that serves the project. */
+    host,
+    put,
+    read: (file) => readFileSync(join(directory, file), "utf8"),
+    has: (file) => existsSync(join(directory, file)),
+    open: (name) => put(`.git/${name}`, ""),
+    todo: () => scene.read(".opencode/todo.md"),
+    mission: () => readMissions(directory).at(-1),
+    request: (method, path, body, options) =>
+      scene.host.request(method, `${path}?directory=${encodeURIComponent(directory)}`, body, options),
+    createSession: async () => (await scene.request("POST", "/session", { title: "root" })).id,
+    /** Runs a command and gives the text of its answer. */
+    async command(session, command, words = "") {
+      const body = { command, arguments: words }
+      const { parts } = await scene.request("POST", `/session/${session}/command`, body, { timeoutMs: MISSION_MS })
+      return textOf(parts)
+    },
+    messages: (session) => scene.request("GET", `/session/${session}/message`),
+    children: (session) => scene.request("GET", `/session/${session}/children`),
+    status: () => scene.request("GET", "/session/status"),
+    /** Runs OpenCode once in the project. */
+    run: (...args) => runHost({ ...common(), project: directory, args: ["run", ...args], timeoutMs: MISSION_MS }),
+    /** What was asked of the model by a rule, or by those whose name it begins. */
+    asked: (rule) => model.requests.filter((request) => request.rule?.startsWith(rule)),
+    /** Waits until a step of a rule is under way. */
+    reached: (rule, step = 0) => model.waitFor((request) => request.rule === rule && request.step === step, DEADLINE_MS),
+    /** Waits until the mission's summary on disk is as wanted. */
+    until: (what, predicate) => until(what, () => existsSync(join(directory, ".opencode/orchestrator")) && scene.mission() && predicate(scene.mission())),
+  }
+  return scene
+}
+
+const textOf = (parts) => parts.filter(({ type }) => type === "text").map(({ text }) => text).join("\n")
+
+/** Waits for a condition of which nobody is told. */
+async function until(what, condition) {
+  for (const end = Date.now() + DEADLINE_MS; Date.now() < end; await sleep(25)) {
+    const value = await condition()
+    if (value) return value
+  }
+  assert.fail(`not in ${DEADLINE_MS} ms: ${what}`)
+}
+
+/** The results of a tool that a model was shown, over all requests of a session. */
+function resultsOf(requests, tool) {
+  const messages = requests.at(-1)?.messages ?? []
+  const calls = new Map(messages.flatMap(({ tool_calls }) => tool_calls ?? []).map((call) => [call.id, call.function.name]))
+  return messages.filter(({ role, tool_call_id }) => role === "tool" && calls.get(tool_call_id) === tool).map(({ content }) => contentText(content))
+}
+const contentText = (content) => (typeof content === "string" ? content : content.map(({ text }) => text ?? "").join("\n"))
+/** The prompts in the newest request of a session. */
+const promptsOf = (requests) => (requests.at(-1)?.messages ?? []).filter(({ role }) => role === "user").map(({ content }) => contentText(content))
+
+// --- Tests ---
+
+test("a mission in `opencode run` keeps the process until it is sealed, and ends with its report", async (t) => {
+  // Without it a user's `run` leaves with half the work done, or never ends.
+  const scene = await setUp(t, {
+    scenario: scenario({
+      plan: [{ tool: "glob_search", args: { pattern: "**/*" } }, submitPlan([task("a"), task("b"), task("c", { depends_on: ["a", "b"] })], [["test", "-s", "c.txt"]])],
+      work: { a: does("a"), b: does("b"), c: does("c") },
+    }),
+  })
+  const run = await scene.run("--command", "task", "Build three files")
+  assert.deepEqual([run.code, run.timedOut], [0, false], run.stderr)
+  assert.match(run.stdout.trimEnd(), /Mission m1 is sealed\. 3 of 3 tasks done\.[^]*Objective: Build three files[^]*0 failed attempts\.$/)
+  for (const id of ["a", "b", "c"]) assert.equal(scene.read(`${id}.txt`), `by ${id}\n`)
+  assert.match(scene.todo(), /## m1 \(sealed\): Build three files\n\n- \[x\] a done: Write a\n- \[x\] b done: Write b\n- \[x\] c done: Write c\n/)
+
+  const mission = scene.mission();  assert.equal(mission.stage, "sealed")
+  assert.deepEqual(mission.tasks.map(({ id, state, tries, wave }) => [id, state, tries, wave]), [["a", "done", 1, 1], ["b", "done", 1, 1], ["c", "done", 1, 2]])
+  assert.ok(verifyJournal(scene.directory).sequence > 10)
+
+  const children = await scene.children(mission.root);  assert.equal(children.length, mission.sessions)
+  const marks = children.map(({ metadata }) => metadata.orchestrator)
+  assert.deepEqual(marks.map((mark) => mark.mission), children.map(() => 1))
+  assert.equal(new Set(marks.map((mark) => mark.attempt)).size, children.length)
+  assert.deepEqual(scene.model.unmatched(), [])
+})
+
+test("parallel tasks that share a file are refused with the path of the mistake", async (t) => {
+  // Without it two workers write one file at the same time.
+  const scene = await setUp(t, {
+    scenario: scenario({
+      plan: [submitPlan([task("a", { files: ["shared.txt"] }), task("b", { files: ["b.txt", "shared.txt"] })]), submitPlan([task("a")])],
+      work: { a: does("a") },
+    }),
+  })
+  const session = await scene.createSession()
+  assert.match(await scene.command(session, "task", "Share"), /is sealed/)
+  const [refused, taken] = resultsOf(scene.asked("plan"), "submit_plan")
+  assert.match(refused, /tasks\[1\]\.files\[1\]: "shared\.txt" may be written by "a"/)
+  assert.match(taken, /^Taken/)
+})
+
+for (const [tools, model] of [["write and edit", "scripted"], ["apply_patch", "gpt-5"]]) {
+  test(`a worker that writes with ${tools} into the file of another is refused, and told who holds it`, async (t) => {
+    // Without it one worker's change overwrites another's.
+    const put = (file, text) =>
+      model === "scripted" ? write(file, `${text}\n`) : { tool: "apply_patch", args: { patchText: `*** Begin Patch\n*** Add File: ${file}\n+${text}\n*** End Patch` } }
+    const update = (file, from, to) => ({ tool: "apply_patch", args: { patchText: `*** Begin Patch\n*** Update File: ${file}\n@@\n-${from}\n+${to}\n*** End Patch` } })
+    const edit = { tool: "edit", args: { filePath: "a.txt", oldString: "by a", newString: "by b" } }
+    const intrusions = model === "scripted" ? [put("a.txt", "by b"), edit] : [update("a.txt", "by a", "by b")]
+    const scene = await setUp(t, {
+      config: { model: `scripted/${model}` },
+      scenario: scenario({
+        plan: [submitPlan([task("a"), task("b")])],
+        work: {
+          a: [put("a.txt", "by a"), waitAt("intruded"), submitWork("a.txt"), say("done")],
+          b: [waitAt("written"), { tool: "read", args: { filePath: "a.txt" } }, ...intrusions, put("b.txt", "by b"), submitWork("b.txt"), say("done")],
+        },
+      }),
+    })
+    const session = await scene.createSession()
+    const report = scene.command(session, "task", "Two workers")
+    await scene.reached("work a", 1)
+    scene.open("written")
+    await scene.reached("work b", 2 + intrusions.length)
+    assert.equal(scene.read("a.txt"), "by a\n")
+    scene.open("intruded")
+    assert.match(await report, /is sealed/)
+    const b = scene.asked("work b")
+    const refusals = model === "scripted" ? [resultsOf(b, "write")[0], ...resultsOf(b, "edit")] : [resultsOf(b, "apply_patch")[0]]
+    assert.equal(refusals.length, intrusions.length)
+    for (const refusal of refusals) assert.match(refusal, /a\.txt is leased to task a of mission m1, which is working on it\. Your task b may write: b\.txt\./)
+    assert.equal(scene.read("a.txt"), "by a\n")
+    assert.equal(scene.read("b.txt"), "by b\n")
+  })
+}
+
+test("planner, reviewer and commander that try to write change nothing", async (t) => {
+  // Without it a role that only looks changes files that nobody checks.
+  const attempts = [write("sneaky.txt", "x"), { tool: "bash", args: { command: "touch sneaky.txt", description: "sneaks" } }]
+  const scene = await setUp(t, {
+    scenario: scenario({
+      plan: [...attempts, submitPlan([task("a")])],
+      work: { a: does("a") },
+      rules: [
+        { name: "sneak", when: { agent: "reviewer" }, steps: [...attempts, submitReview("pass"), say("reviewed")] },
+        { name: "order", when: { agent: "commander" }, steps: [...attempts, say("I cannot write.")] },
+      ],
+    }),
+  })
+  const session = await scene.createSession()
+  assert.match(await scene.command(session, "task", "Write"), /is sealed/)
+  assert.ok(!scene.has("sneaky.txt"))
+  for (const rule of ["plan", "sneak", "order"]) {
+    const requests = scene.asked(rule)
+    const offered = new Set(requests.flatMap(({ tools }) => tools))
+    for (const tool of ["write", "edit", "apply_patch", "bash", "task"]) assert.ok(!offered.has(tool), `${rule} is offered ${tool}`)
+    assert.ok(requests.length > attempts.length, rule)
+  }
+})
+
+test("findings of a review go to the session that did the work, until the review passes", async (t) => {
+  // Without it a review has no effect, or the mending starts without what the worker knows.
+  const again = [write("a.txt", "better\n"), submitWork("a.txt"), say("mended")]
+  const finding = { message: "a.txt must say better.", files: ["a.txt"] }
+  const scene = await setUp(t, {
+    scenario: scenario({
+      plan: [submitPlan([task("a")])],
+      work: { a: [...does("a"), ...again] },
+      rules: [{ name: "first review", when: { agent: "reviewer", firstUser: "review of task a\n(?![^]*The last review)" }, steps: [submitReview("fail", finding), say("no")] }],
+    }),
+  })
+  const session = await scene.createSession()
+  assert.match(await scene.command(session, "task", "Review"), /is sealed[^]*a done: Write a \(1 fix attempt\)/)
+  assert.equal(scene.read("a.txt"), "better\n")
+  const work = scene.asked("work a")
+  assert.equal(new Set(work.map(({ sessionID }) => sessionID)).size, 1)
+  assert.match(promptsOf(work)[1], /did not pass[^]*REVIEW a\.txt: a\.txt must say better\./)
+  assert.match(promptsOf(scene.asked("review").slice(0, 1))[0], /The last review[^]*a\.txt must say better\./)
+})
+
+test("a plan with a cycle is answered with every mistake, and a mended one is taken", async (t) => {
+  // Without it a planner that errs ends the mission, or mends one mistake at a time.
+  const bad = [task("a", { depends_on: ["b"] }), task("b", { depends_on: ["a", "nobody"], acceptance: [] }), task("c", { title: 7 })]
+  const scene = await setUp(t, { scenario: scenario({ plan: [submitPlan(bad), submitPlan([task("a")])], work: { a: does("a") } }) })
+  const session = await scene.createSession()
+  assert.match(await scene.command(session, "task", "Cycle"), /is sealed/)
+  const [refused] = resultsOf(scene.asked("plan"), "submit_plan")
+  assert.match(refused, /tasks\[1\]\.acceptance: /)
+  assert.match(refused, /tasks\[2\]\.title: expected a text, found a number/)
+  assert.match(refused, /tasks\[1\]\.depends_on\[1\]: no task is called "nobody"/)
+  assert.match(refused, /tasks\[0\]\.depends_on: the tasks a → b wait for each other/)
+  assert.equal(new Set(scene.asked("plan").map(({ sessionID }) => sessionID)).size, 1)
+})
+
+const FAILING = { files: { "check.mjs": 'import { sum } from "./sum.mjs"\nif (sum(1, 2) !== 3) throw new Error(`expected 3, got ${sum(1, 2)}`)\n' } }
+const SUM = task("sum", { files: ["sum.mjs"], acceptance: [["node", "check.mjs"]] })
+const writesSum = (operator) => [write("sum.mjs", `export const sum = (a, b) => a ${operator} b\n`), submitWork("sum.mjs"), say("It works, all tests pass.")]
+
+test("work that fails its acceptance is not taken on its word: the output goes back, and a real fix is sealed", async (t) => {
+  // Without it "done" is what a model says, and not what is so.
+  const scene = await setUp(t, { ...FAILING, scenario: scenario({ plan: [submitPlan([SUM])], work: { sum: [...writesSum("-"), ...writesSum("+")] } }) })
+  const session = await scene.createSession()
+  assert.match(await scene.command(session, "task", "Sum"), /is sealed[^]*sum done: Write sum \(1 fix attempt\)/)
+  assert.match(promptsOf(scene.asked("work sum"))[1], /did not pass[^]*expected 3, got -1/)
+  assert.match(scene.read("sum.mjs"), /a \+ b/)
+})
+
+test("work that never passes ends `opencode run` in a pause that names the task", async (t) => {
+  // Without it a worker that cannot do it costs tokens for ever, or is sealed at last.
+  const scene = await setUp(t, {
+    ...FAILING,
+    limits: { fixes: 1 },
+    scenario: scenario({ plan: [submitPlan([SUM])], work: { sum: [...writesSum("-"), ...writesSum("*"), ...writesSum("+")] } }),
+  })
+  const run = await scene.run("--command", "task", "Sum")
+  assert.deepEqual([run.code, run.timedOut], [0, false], run.stderr)
+  assert.match(run.stdout, /Mission m1 is paused and needs you\.[^]*sum: 1 fix attempts did not satisfy[^]*- sum blocked: Write sum \(1 fix attempt\)/)
+  assert.equal(scene.mission().stage, "paused")
+  assert.equal(scene.asked("work sum").at(-1).step, 5)
+  assert.match(scene.todo(), /- \[ \] sum blocked/)
+})
+
+test("a worker that does not fill in its blank is asked again, at most twice, and may write it into a fence", async (t) => {
+  // Without it a model that calls no tool stalls the mission, or is asked for ever.
+  const fence = 'Here it is:\n```json\n{"summary": "Wrote a.txt.", "files": ["a.txt"]}\n```\n'
+  const scene = await setUp(t, {
+    scenario: scenario({
+      plan: [submitPlan([task("a"), task("b")])],
+      work: { a: [say("I am done."), say("Really."), say("I said so."), say("never asked")], b: [write("b.txt", "by b\n"), say("Done."), submitWork("b.txt"), say("sorry")] },
+      rules: [{ name: "fresh", when: { agent: "worker", firstUser: ": task a\n[^]*without filling in its blank, 2 reminders included" }, steps: [write("a.txt", "by a\n"), say(fence)] }],
+    }),
+  })
+  const session = await scene.createSession()
+  assert.match(await scene.command(session, "task", "Blanks"), /is sealed[^]*1 failed attempts/)
+  const [a, b] = [scene.asked("work a"), scene.asked("work b")]
+  assert.equal(a.length, 3)
+  assert.match(promptsOf(a)[1], /submit_work was not called, so nothing of it counts yet/)
+  assert.equal(promptsOf(b).length, 2)
+  assert.equal(scene.asked("fresh").length, 2)
+})
