@@ -4,31 +4,13 @@
 
 import assert from "node:assert/strict"
 import { spawnSync } from "node:child_process"
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
-import { fileURLToPath, pathToFileURL } from "node:url"
+import { join } from "node:path"
 import { Worker } from "node:worker_threads"
-import { transformSync } from "esbuild"
+import { facade, run } from "./contract.mjs"
 
-const repository = join(dirname(fileURLToPath(import.meta.url)), "..")
-const bindingUrl = pathToFileURL(join(repository, "binding.js")).href
-const scratch = mkdtempSync(join(tmpdir(), "search-test-"))
-process.on("exit", () => rmSync(scratch, { recursive: true, force: true }))
-
-const binding = await import(bindingUrl)
-const isBun = "bun" in process.versions
-
-/** Writes the facade as JavaScript, and returns where. */
-function buildFacade() {
-  const source = readFileSync(join(repository, "plugin/native.ts"), "utf8").replace("#binding", bindingUrl)
-  const path = join(scratch, "native.mjs")
-  writeFileSync(path, transformSync(source, { loader: "ts" }).code)
-  return pathToFileURL(path).href
-}
-
-const facadeUrl = buildFacade()
-const native = await import(facadeUrl)
+const { binding, url: facadeUrl, scratch, native } = await facade()
 const { grep, glob, astSearch, searchText, closePort, OrchestratorError } = native
 
 const cwd = join(scratch, "project")
@@ -198,7 +180,7 @@ const checks = {
   async "closing rejects what is pending, and a later call opens anew"() {
     const pending = rejects(slowSearch(), "PORT_CLOSED", "call again")
     // The call reaches the port in the next microtask.
-    await null
+    await Promise.resolve()
     closePort()
     await pending
     closePort()
@@ -270,16 +252,4 @@ const checks = {
   },
 }
 
-let failures = 0
-for (const [name, check] of Object.entries(checks)) {
-  try {
-    await check()
-    console.log(`ok - ${name}`)
-  } catch (error) {
-    failures++
-    console.log(`not ok - ${name}\n${error?.stack ?? error}`)
-  }
-}
-const runtime = isBun ? `Bun ${process.versions.bun}` : `Node ${process.versions.node}`
-console.log(`${Object.keys(checks).length - failures} of ${Object.keys(checks).length} checks hold on ${runtime}`)
-process.exitCode = failures === 0 ? 0 : 1
+await run(checks)

@@ -15,8 +15,7 @@ import type {
   GrepAnswer,
   GrepOptions,
 } from "./search-types.ts"
-
-import type { Answer, Effect, Event, Inquiry, Limits, Notice, OpenOptions } from "./protocol.ts"
+import type { Answer, Effect, Event, Inquiry, Notice, OpenOptions } from "./protocol.ts"
 
 export type * from "./search-types.ts"
 export type * from "./protocol.ts"
@@ -55,7 +54,23 @@ type Port = ReturnType<typeof binding.connect>
 const waiting = new Map<number, Waiting>()
 let port: Port | undefined
 let lastId = 0
-let keepAlive: ReturnType<typeof setInterval> | undefined
+
+let waitingCount = 0
+let timer: ReturnType<typeof setInterval> | undefined
+
+/**
+ * Keeps the process alive until the release that it gives is called. The native side does not: a script that awaits an
+ * answer wants to live until it comes, a host wants to end when it likes.
+ */
+function keepAlive(): () => void {
+  waitingCount++
+  timer ??= setInterval(() => {}, 0x7fffffff)
+  return () => {
+    if (--waitingCount > 0) return
+    clearInterval(timer)
+    timer = undefined
+  }
+}
 
 function complete(id: number, json: string): void {
   // An aborted call was settled before; its completion finds no one.
@@ -75,13 +90,12 @@ function call<T>(
     }
     const id = ++lastId
     const opened = (port ??= binding.connect(complete))
+    const release = keepAlive()
     const settle = (act: () => void) => {
-      waiting.delete(id)
+      // Whatever comes second finds that the call has been settled.
+      if (!waiting.delete(id)) return
       signal?.removeEventListener("abort", onAbort)
-      if (waiting.size === 0) {
-        clearInterval(keepAlive)
-        keepAlive = undefined
-      }
+      release()
       act()
     }
     const onAbort = () => {
@@ -97,8 +111,6 @@ function call<T>(
         }),
       fail: (error) => settle(() => reject(error)),
     })
-    // The port does not keep a process alive; a script that awaits a call wants to live until it is settled.
-    keepAlive ??= setInterval(() => {}, 0x7fffffff)
     signal?.addEventListener("abort", onAbort, { once: true })
     try {
       begin(opened, id)
@@ -115,7 +127,8 @@ function call<T>(
 export function closePort(): void {
   if (port) binding.closePort(port)
   port = undefined
-  for (const { fail } of [...waiting.values()]) {
+  // Each failure takes its own call out of the map, which an iteration bears.
+  for (const { fail } of waiting.values()) {
     fail(new OrchestratorError("PORT_CLOSED", "the native port was closed before the call ended; call again"))
   }
 }
@@ -244,10 +257,31 @@ export interface Engine {
  * @throws OrchestratorError `OWNER_LOCK_HELD` when another process has the project, or a state folder error
  */
 export function openEngine(options: OpenOptions, observer: EngineObserver): Engine {
-  const replies = new Map<number, (answer: Answer) => void>()
-  const answers = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
+  const waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
   let next = 0
   let closed = false
+
+  /** Sends something under a number of its own, and waits for what comes back under it. */
+  function exchange<T>(send: (id: number) => void): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const id = ++next
+      const release = keepAlive()
+      const settle =
+        <V>(act: (value: V) => void) =>
+        (value: V) => {
+          waiting.delete(id)
+          release()
+          act(value)
+        }
+      const entry = { resolve: settle(resolve as (value: unknown) => void), reject: settle(reject) }
+      waiting.set(id, entry)
+      try {
+        native(() => send(id))
+      } catch (error) {
+        entry.reject(error as Error)
+      }
+    })
+  }
 
   function notice(json: string) {
     const notice = JSON.parse(json) as Notice
@@ -255,17 +289,14 @@ export function openEngine(options: OpenOptions, observer: EngineObserver): Engi
       case "effects":
         for (const effect of notice.effects) {
           if (effect.type === "reply") {
-            replies.get(effect.request)?.(effect.answer)
-            replies.delete(effect.request)
+            waiting.get(effect.request)?.resolve(effect.answer)
           } else {
             observer.effect(effect)
           }
         }
         return
       case "answer":
-        answers.get(notice.id)?.resolve(notice.value)
-        answers.delete(notice.id)
-        return
+        return waiting.get(notice.id)?.resolve(notice.value)
       case "fault":
         return observer.fault(notice)
       case "ready":
@@ -275,47 +306,22 @@ export function openEngine(options: OpenOptions, observer: EngineObserver): Engi
     }
   }
 
-  const handle = native(() => new binding.EngineHandle(JSON.stringify(options), notice))
+  const handle = native(() => binding.engineOpen(JSON.stringify(options), notice))
 
   function close() {
     if (closed) return
     closed = true
-    handle.close()
+    binding.engineClose(handle)
     const error = new OrchestratorError("ENGINE_CLOSED", "the engine has been closed; open another one")
-    for (const { reject } of answers.values()) reject(error)
-    for (const reply of replies.values()) reply({ kind: "refused", code: error.code, text: error.message })
-    answers.clear()
-    replies.clear()
+    for (const { reject } of waiting.values()) reject(error)
   }
 
   return {
     post(event) {
-      if (!closed) native(() => handle.post(JSON.stringify([event])))
+      if (!closed) native(() => binding.enginePost(handle, JSON.stringify([event])))
     },
-    request(event) {
-      return new Promise((resolve, reject) => {
-        const request = ++next
-        replies.set(request, resolve)
-        try {
-          native(() => handle.post(JSON.stringify([{ ...event, request }])))
-        } catch (error) {
-          replies.delete(request)
-          reject(error)
-        }
-      })
-    },
-    ask(question) {
-      return new Promise((resolve, reject) => {
-        const id = ++next
-        answers.set(id, { resolve, reject })
-        try {
-          native(() => handle.ask(id, JSON.stringify(question)))
-        } catch (error) {
-          answers.delete(id)
-          reject(error)
-        }
-      })
-    },
+    request: (event) => exchange((request) => binding.enginePost(handle, JSON.stringify([{ ...event, request }]))),
+    ask: (question) => exchange((id) => binding.engineAsk(handle, id, JSON.stringify(question))),
     close,
     [Symbol.dispose]: close,
   }

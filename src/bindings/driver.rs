@@ -12,8 +12,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orchestrator_engine::{
-    Agents, Answer, CheckSubject, Effect, EffectId, Engine, Event, Handled, HostError, Limits, Millis, Question,
-    RequestId, SessionId, paths_written,
+    Agents, Answer, CheckSubject, Effect, EffectId, Engine, Event, Handled, HostError, Limits, Millis,
+    Question, RequestId, SessionId, paths_written,
 };
 use orchestrator_store::todo::{self, Rendered};
 use orchestrator_store::{BODY_BYTES_MAX, Change, Digest, Head, Journal, OwnerLock, StateDir, StoreError};
@@ -21,6 +21,8 @@ use orchestrator_verify::{CheckRequest, CheckTicket, Verifier, snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use super::panic::describe;
 
 /// What an engine is opened with.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -275,7 +277,11 @@ impl Worker {
                 self.rebuild();
             }
             if self.core.is_none() {
-                return self.refuse(&events, "ENGINE_UNAVAILABLE", "the engine is being rebuilt; try again in a moment");
+                return self.refuse(
+                    &events,
+                    "ENGINE_UNAVAILABLE",
+                    "the engine is being rebuilt; try again in a moment",
+                );
             }
         }
         let Some(core) = &mut self.core else { return };
@@ -298,7 +304,7 @@ impl Worker {
             Err(panic) => {
                 let message = format!(
                     "the engine panicked ({}); it is rebuilt from the journal. Please report this as a defect.",
-                    panic_text(&*panic)
+                    describe(&*panic)
                 );
                 return self.fault(Fault { code: "ENGINE_POISONED".into(), message }, &requests);
             }
@@ -318,7 +324,11 @@ impl Worker {
             .take_dirty()
             .into_iter()
             .filter_map(|id| Some((id, core.engine.summary(id)?)))
-            .map(|(id, body)| Change::Put { kind: "mission".into(), id: id.to_string(), body: body.to_string() })
+            .map(|(id, body)| Change::Put {
+                kind: "mission".into(),
+                id: id.to_string(),
+                body: body.to_string(),
+            })
             .collect();
         for effect in effects {
             if let Effect::RenderTodo { text } = effect {
@@ -369,7 +379,13 @@ impl Worker {
         self.sender.send(Message::Post(vec![event])).ok();
     }
 
-    fn run_checks(&mut self, effect: EffectId, subject: CheckSubject, commands: Vec<Vec<String>>, timeout_ms: u64) {
+    fn run_checks(
+        &mut self,
+        effect: EffectId,
+        subject: CheckSubject,
+        commands: Vec<Vec<String>>,
+        timeout_ms: u64,
+    ) {
         let (lease, before, claimed) = match subject {
             CheckSubject::Task { lease, before, claimed, .. } => (lease, before, claimed),
             CheckSubject::Project {} => (Vec::new(), json!({ "lease": [], "files": {} }), Vec::new()),
@@ -516,7 +532,7 @@ impl Worker {
             Ok(Ok(core)) => core,
             Ok(Err(fault)) => return self.fault(fault, &[]),
             Err(panic) => {
-                let message = format!("the journal could not be replayed ({})", panic_text(&*panic));
+                let message = format!("the journal could not be replayed ({})", describe(&*panic));
                 return self.fault(Fault { code: "REPLAY_PANICKED".into(), message }, &[]);
             }
         };
@@ -656,12 +672,4 @@ fn failed(effect: EffectId, name: &str, message: String) -> Event {
 fn rendered_change(rendered: &[Digest]) -> Change {
     let digests: Vec<_> = rendered.iter().map(Digest::to_string).collect();
     Change::Put { kind: "todo".into(), id: "rendered".into(), body: json!(digests).to_string() }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("without a message")
 }

@@ -1,10 +1,11 @@
 //! One project's engine, as a handle.
 
-use napi::bindgen_prelude::Function;
+use napi::bindgen_prelude::{External, Function};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 use orchestrator_engine::{Event, LIMITS, Limits, schema};
 use orchestrator_store::{Reader, StateDir};
+use parking_lot::Mutex;
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
@@ -13,80 +14,87 @@ use super::error::{coded, from_napi, parse, whole};
 
 type Result<T> = std::result::Result<T, napi::Error<String>>;
 
-/// The engine of one project, on a thread of its own. Internal: use the typed functions of the package.
-#[napi]
+/// The engine of one project, on a thread of its own.
+///
+/// It crosses as an `External` and not as a class, for the reason given at [`Port`](super::pool::Port).
 pub struct EngineHandle {
-    driver: Option<Driver>,
+    driver: Mutex<Option<Driver>>,
 }
 
-#[napi]
+/// Takes the project for this process and starts its engine, which replays the journal in the background. `notify` gets
+/// every notice, as JSON, from the event loop. The engine does not keep the process alive.
+///
+/// @throws OPTIONS_INVALID, or the code of what stands against the project's state folder
+#[napi(
+    catch_unwind,
+    strict,
+    ts_args_type = "optionsJson: string, notify: (noticeJson: string) => void",
+    ts_return_type = "ExternalObject<'Engine'>"
+)]
+pub fn engine_open(options_json: String, notify: Function<'_, String, ()>) -> Result<External<EngineHandle>> {
+    let options: OpenOptions = parse("OPTIONS_INVALID", "options", &options_json)?;
+    if !options.directory.is_absolute() {
+        let shown = options.directory.display();
+        return Err(coded(
+            "OPTIONS_INVALID",
+            format!("options.directory: expected an absolute path, found {shown}"),
+        ));
+    }
+    // One weak function for the life of the handle: it does not keep the process alive, and it is the only way of
+    // completing calls that has not been seen to crash Bun when a worker is terminated.
+    let notify = notify
+        .build_threadsafe_function::<String>()
+        .callee_handled::<false>()
+        .weak::<true>()
+        .build()
+        .map_err(|error| from_napi(&error))?;
+    let sink = move |notice: &Notice| {
+        // An environment that is going away takes no more notices; what they tell is in the journal.
+        let text = serde_json::to_string(notice).unwrap_or_else(|error| {
+            json!({"type": "fault", "code": "NOTICE_UNREADABLE", "message": error.to_string(), "retryMs": 0})
+                .to_string()
+        });
+        notify.call(text, ThreadsafeFunctionCallMode::NonBlocking);
+    };
+    let driver = Driver::open(options, Box::new(sink)).map_err(|error| coded(error.code, error.message))?;
+    Ok(External::new(EngineHandle { driver: Mutex::new(Some(driver)) }))
+}
+
+/// Hands events over, as a JSON list. Returns in microseconds; what follows comes as notices.
+///
+/// @throws EVENT_INVALID, ENGINE_CLOSED
+#[napi(catch_unwind, ts_args_type = "engine: ExternalObject<'Engine'>, eventsJson: string")]
+pub fn engine_post(engine: &External<EngineHandle>, events_json: String) -> Result<()> {
+    let events: Vec<Event> = parse("EVENT_INVALID", "events", &events_json)?;
+    engine.with(|driver| driver.post(events))
+}
+
+/// Asks a question, as JSON. The answer comes as a notice with the same id.
+///
+/// @throws QUESTION_INVALID, INVALID_ARGUMENT, ENGINE_CLOSED
+#[napi(catch_unwind, ts_args_type = "engine: ExternalObject<'Engine'>, id: number, questionJson: string")]
+pub fn engine_ask(engine: &External<EngineHandle>, id: f64, question_json: String) -> Result<()> {
+    let id = whole("id", id)?;
+    let inquiry: Inquiry = parse("QUESTION_INVALID", "question", &question_json)?;
+    engine.with(|driver| driver.ask(id, inquiry))
+}
+
+/// Gives the project back and ends the thread. A second call does nothing.
+#[napi(catch_unwind, ts_args_type = "engine: ExternalObject<'Engine'>")]
+pub fn engine_close(engine: &External<EngineHandle>) {
+    // Closed outside the lock: it waits for the thread.
+    let driver = engine.driver.lock().take();
+    drop(driver);
+}
+
 impl EngineHandle {
-    /// Takes the project and starts the engine, which replays the journal in the background.
-    #[napi(constructor, catch_unwind)]
-    pub fn new(options_json: String, notify: Function<'_, String, ()>) -> Result<Self> {
-        let options: OpenOptions = parse("OPTIONS_INVALID", "options", &options_json)?;
-        if !options.directory.is_absolute() {
-            let shown = options.directory.display();
-            return Err(coded("OPTIONS_INVALID", format!("options.directory: expected an absolute path, found {shown}")));
-        }
-        // One weak function for the life of the handle: it does not keep the process alive, and it is the only way
-        // of completing calls that has not been seen to crash Bun when a worker is terminated.
-        let notify = notify
-            .build_threadsafe_function::<String>()
-            .callee_handled::<false>()
-            .weak::<true>()
-            .build()
-            .map_err(|error| from_napi(&error))?;
-        let sink = move |notice: &Notice| {
-            // An environment that is going away takes no more notices; what they tell is in the journal.
-            let text = serde_json::to_string(notice).unwrap_or_else(|error| {
-                json!({"type": "fault", "code": "NOTICE_UNREADABLE", "message": error.to_string(), "retryMs": 0})
-                    .to_string()
-            });
-            notify.call(text, ThreadsafeFunctionCallMode::NonBlocking);
-        };
-        let driver = Driver::open(options, Box::new(sink)).map_err(|error| coded(error.code, error.message))?;
-        Ok(Self { driver: Some(driver) })
-    }
-
-    /// Hands events over, as a JSON list. Returns in microseconds; what follows comes as notices.
-    #[napi(catch_unwind)]
-    pub fn post(&self, events_json: String) -> Result<()> {
-        let events: Vec<Event> = parse("EVENT_INVALID", "events", &events_json)?;
-        if self.driver()?.post(events) { Ok(()) } else { Err(closed()) }
-    }
-
-    /// Asks a question, as JSON. The answer comes as a notice with the same id.
-    #[napi(catch_unwind)]
-    pub fn ask(&self, id: f64, question_json: String) -> Result<()> {
-        let id = whole("id", id)?;
-        let inquiry: Inquiry = parse("QUESTION_INVALID", "question", &question_json)?;
-        if self.driver()?.ask(id, inquiry) { Ok(()) } else { Err(closed()) }
-    }
-
-    /// Makes the engine's thread panic, to prove that the host survives and the engine is rebuilt.
-    #[napi(catch_unwind)]
-    pub fn force_panic(&self) -> Result<()> {
-        if self.driver()?.panic() { Ok(()) } else { Err(closed()) }
-    }
-
-    /// Gives the project back and ends the thread. A second call does nothing.
-    #[napi(catch_unwind)]
-    pub fn close(&mut self) {
-        if let Some(mut driver) = self.driver.take() {
-            driver.close();
+    /// Runs `send` with the thread's handle, which says whether the thread was there to hear it.
+    pub(super) fn with(&self, send: impl FnOnce(&Driver) -> bool) -> Result<()> {
+        match self.driver.lock().as_ref() {
+            Some(driver) if send(driver) => Ok(()),
+            Some(_) | None => Err(coded("ENGINE_CLOSED", "the engine has been closed; open another one")),
         }
     }
-}
-
-impl EngineHandle {
-    fn driver(&self) -> Result<&Driver> {
-        self.driver.as_ref().ok_or_else(closed)
-    }
-}
-
-fn closed() -> napi::Error<String> {
-    coded("ENGINE_CLOSED", "the engine has been closed; open another one")
 }
 
 /// Reads how the missions of a project stand without taking the project, as a JSON list. Empty when there are none.
@@ -145,7 +153,8 @@ pub fn blank_schema(blank: String) -> Result<String> {
 /// The JSON schema of all that crosses between the engine and its caller, from which the TypeScript types are made.
 #[napi(catch_unwind)]
 pub fn protocol_schema() -> String {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/definitions".into());
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/definitions".into());
     let mut generator = SchemaGenerator::new(settings);
     let roots = [
         ("Event", generator.subschema_for::<Event>()),
@@ -156,5 +165,6 @@ pub fn protocol_schema() -> String {
     let properties: serde_json::Map<_, _> =
         roots.into_iter().map(|(name, schema)| (name.to_owned(), schema.to_value())).collect();
     let definitions = generator.take_definitions(true);
-    json!({ "title": "Protocol", "type": "object", "properties": properties, "definitions": definitions }).to_string()
+    json!({ "title": "Protocol", "type": "object", "properties": properties, "definitions": definitions })
+        .to_string()
 }

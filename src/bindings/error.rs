@@ -8,7 +8,11 @@ pub(crate) fn coded(code: &str, message: impl AsRef<str>) -> Error<String> {
 }
 
 /// Parses a JSON argument, and names the place of the first mistake.
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(code: &str, what: &str, json: &str) -> Result<T, Error<String>> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+    code: &str,
+    what: &str,
+    json: &str,
+) -> Result<T, Error<String>> {
     serde_json::from_str(json).map_err(|error| coded(code, format!("{what}: {error}")))
 }
 

@@ -3,5 +3,6 @@
 mod driver;
 mod engine;
 mod error;
+mod panic;
 mod pool;
 mod search;

@@ -1,0 +1,321 @@
+// What JavaScript may rely on of the engine: how to run it stands in contract.mjs.
+
+import assert from "node:assert/strict"
+import { spawn } from "node:child_process"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { Worker } from "node:worker_threads"
+import { facade, run } from "./contract.mjs"
+
+const { binding, url: facadeUrl, scratch, native } = await facade()
+const { blankSchema, checkLimits, hasJournal, openEngine, OrchestratorError, readMissions, verifyJournal } = native
+
+// The addon does not keep Node alive, and most checks wait for its notices.
+const alive = setInterval(() => {}, 60_000)
+
+function project() {
+  return mkdtempSync(join(scratch, "project-"))
+}
+
+/** An engine whose effects are collected, with a way to wait for one. */
+function open(directory = project(), options = {}) {
+  const effects = []
+  const faults = []
+  const waiting = []
+  const notify = () => {
+    for (const wait of waiting.splice(0)) wait()
+  }
+  const engine = openEngine(
+    { directory, ...options },
+    {
+      effect: (effect) => void (effects.push(effect), notify()),
+      fault: (fault) => void (faults.push(fault), notify()),
+    },
+  )
+  /** Waits until `find` finds something among what has come. */
+  async function until(find) {
+    for (;;) {
+      const found = find()
+      if (found !== undefined) return found
+      await new Promise((resolve) => waiting.push(resolve))
+    }
+  }
+  const effect = (type) => until(() => effects.find((each) => each.type === type))
+  return { engine, directory, effects, faults, until, effect }
+}
+
+const requested = (objective = "Build it") => ({ type: "missionRequested", session: "ses_root", objective })
+
+const plan = {
+  tasks: [{ id: "a", title: "a", objective: "write a", files: ["a.txt"], acceptance: [["true"]] }],
+  checks: [["true"]],
+}
+
+/** Plays the host until the planner's session is at work, and gives its id. */
+async function startPlanner({ engine, effect }) {
+  await engine.request(requested())
+  const opened = await effect("openSession")
+  engine.post({ type: "sessionOpened", effect: opened.effect, session: "ses_planner" })
+  const prompt = await effect("prompt")
+  engine.post({ type: "promptSent", effect: prompt.effect })
+  return prompt
+}
+
+const checks = {
+  async "a mission goes from request to sealed, over real checks and a real journal"() {
+    const opened = open()
+    const { engine, effect, until, effects, directory } = opened
+    const prompt = await startPlanner(opened)
+    assert.match(prompt.text, /Build it/)
+    const refused = await engine.request({ type: "planSubmitted", session: "ses_planner", plan: { tasks: [] }, denied: [] })
+    assert.equal(refused.code, "BLANK_INVALID")
+    assert.match(refused.text, /- tasks: is empty/)
+    const taken = await engine.request({ type: "planSubmitted", session: "ses_planner", plan, denied: [] })
+    assert.equal(taken.kind, "accepted")
+
+    const facts = { finish: "stop", error: null, text: "done" }
+    const turn = async (title, session, submission) => {
+      const { effect: created } = await until(() => effects.find((e) => e.type === "openSession" && e.title === title))
+      engine.post({ type: "sessionOpened", effect: created, session })
+      const { effect: prompted } = await until(() => effects.find((e) => e.type === "prompt" && e.session === session))
+      engine.post({ type: "promptSent", effect: prompted })
+      assert.equal((await engine.request({ session, ...submission })).kind, "accepted")
+      engine.post({ type: "turnEnded", session, prompt: prompted, facts })
+    }
+    engine.post({ type: "turnEnded", session: "ses_planner", prompt: prompt.effect, facts })
+    await until(() => effects.find((e) => e.type === "openSession" && e.title === "m1 work a"))
+    const mayWrite = (tool, path) => engine.ask({ type: "mayCall", session: "ses_worker", tool, args: { filePath: path } })
+    const writing = turn("m1 work a", "ses_worker", { type: "workSubmitted", work: { summary: "did", files: ["a.txt"] } })
+    await until(() => effects.find((e) => e.type === "prompt" && e.session === "ses_worker"))
+    writeFileSync(join(directory, "a.txt"), "a")
+    await writing
+    assert.equal((await mayWrite("write", join(directory, "a.txt"))).allowed, false)
+    await turn("m1 review a", "ses_reviewer", { type: "reviewSubmitted", review: { verdict: "pass", summary: "good" } })
+    await turn("m1 master review 1", "ses_master", { type: "reviewSubmitted", review: { verdict: "pass", summary: "good" } })
+    const { outcome, report } = await effect("reportMission")
+    assert.equal(outcome, "sealed")
+    assert.match(report, /Changed files: a\.txt/)
+    assert.match(readFileSync(join(directory, ".opencode/todo.md"), "utf8"), /- \[x\] a done/)
+    engine.close()
+    const [mission] = readMissions(directory)
+    assert.equal(mission.stage, "sealed")
+    assert.ok(verifyJournal(directory).sequence > 10)
+  },
+
+  async "leases follow links, and know no way around"() {
+    const opened = open()
+    const { engine, effects, until, directory } = opened
+    const prompt = await startPlanner(opened)
+    const files = ["src/"]
+    const wide = { ...plan, tasks: [{ ...plan.tasks[0], files }] }
+    await engine.request({ type: "planSubmitted", session: "ses_planner", plan: wide, denied: [] })
+    const facts = { finish: "stop", error: null, text: "" }
+    engine.post({ type: "turnEnded", session: "ses_planner", prompt: prompt.effect, facts })
+    const { effect } = await until(() => effects.find((e) => e.type === "openSession" && e.title === "m1 work a"))
+    engine.post({ type: "sessionOpened", effect, session: "ses_worker" })
+    await until(() => effects.find((e) => e.type === "prompt" && e.session === "ses_worker"))
+    mkdirSync(join(directory, "src"))
+    mkdirSync(join(directory, "other"))
+    symlinkSync(join(directory, "other"), join(directory, "src/link"))
+    symlinkSync("/nowhere/at/all", join(directory, "src/dangling"))
+    const may = async (args, tool = "write") =>
+      (await engine.ask({ type: "mayCall", session: "ses_worker", tool, args })).allowed
+    assert.equal(await may({ filePath: "src/new/deep.ts" }), true)
+    assert.equal(await may({ filePath: join(directory, "src/a.ts") }), true)
+    for (const filePath of ["src/../b.ts", "src/link/x.ts", "src/dangling", "/etc/passwd", "..", "srcs/a.ts", ""]) {
+      assert.equal(await may({ filePath }), false, filePath)
+    }
+    assert.equal(await may({}), false)
+    assert.equal(await may({ patchText: "*** Begin Patch\n*** Update File: src/a.ts\n*** Add File: b.ts\n" }, "apply_patch"), false)
+    assert.equal(await may({ command: "ls" }, "bash"), true)
+    assert.equal((await engine.ask({ type: "mayCall", session: "ses_stranger", tool: "write", args: { filePath: "x" } })).allowed, true)
+    engine.close()
+  },
+
+  async "posting does not wait for the disk"() {
+    const { engine } = open()
+    await engine.request(requested())
+    let slowest = 0
+    for (let index = 0; index < 2_000; index++) {
+      const started = performance.now()
+      engine.post({ type: "stepStarted", session: "ses_stranger" })
+      slowest = Math.max(slowest, performance.now() - started)
+    }
+    console.log(`# slowest of 2,000 posts: ${slowest.toFixed(3)} ms`)
+    engine.close()
+  },
+
+  async "wrong types, unknown variants and missing keys are refused with a code"() {
+    const { engine } = open()
+    const refused = (act, code) => assert.throws(act, (error) => error instanceof OrchestratorError && error.code === code)
+    refused(() => engine.post({ type: "nonsense" }), "EVENT_INVALID")
+    refused(() => engine.post({ type: "stepStarted" }), "EVENT_INVALID")
+    refused(() => engine.post({ type: "stepStarted", session: 7 }), "EVENT_INVALID")
+    refused(() => engine.post({ type: "promptSent", effect: -1 }), "EVENT_INVALID")
+    refused(() => engine.post({ type: "promptSent", effect: 1.5 }), "EVENT_INVALID")
+    refused(() => engine.post({ type: "promptSent", effect: 2 ** 70 }), "EVENT_INVALID")
+    refused(() => engine.post({ type: "stepStarted", session: "s", extra: 1 }), "EVENT_INVALID")
+    await assert.rejects(engine.ask({ type: "nonsense" }), { code: "QUESTION_INVALID" })
+    await assert.rejects(engine.ask(null), { code: "QUESTION_INVALID" })
+    refused(() => openEngine({ directory: "relative" }, {}), "OPTIONS_INVALID")
+    refused(() => openEngine({}, {}), "OPTIONS_INVALID")
+    refused(() => openEngine({ directory: project(), limits: { fixes: "3" } }, {}), "OPTIONS_INVALID")
+    refused(() => openEngine({ directory: join(scratch, "none") }, {}), "FOLDER_IO")
+    const late = binding.engineOpen(JSON.stringify({ directory: project() }), () => {})
+    for (const id of [-1, 0.5, NaN, Infinity, 2 ** 53]) {
+      assert.throws(() => binding.engineAsk(late, id, '{"type":"status","session":"s"}'), { code: "INVALID_ARGUMENT" })
+    }
+    assert.throws(() => binding.enginePost({}, "[]"))
+    assert.throws(() => binding.enginePost(late, 1))
+    assert.throws(() => binding.engineOpen("{}", 1))
+    binding.engineClose(late)
+    engine.close()
+  },
+
+  "limits and blanks are described and checked"() {
+    assert.deepEqual(checkLimits({}), [])
+    assert.deepEqual(checkLimits({ fixes: 99 }).map(({ path }) => path), ["limits.fixes"])
+    assert.equal(checkLimits(null).length, 1)
+    assert.equal(blankSchema("plan").type, "object")
+    assert.throws(() => blankSchema("nothing"), { code: "INVALID_ARGUMENT" })
+  },
+
+  async "a blank that is too large for the journal is refused, and the engine goes on"() {
+    const opened = open()
+    const { engine } = opened
+    await startPlanner(opened)
+    const huge = { tasks: [{ ...plan.tasks[0], objective: "x".repeat(1_100_000) }], checks: [["true"]] }
+    const answer = await engine.request({ type: "planSubmitted", session: "ses_planner", plan: huge, denied: [] })
+    assert.equal(answer.code, "BLANK_TOO_LARGE")
+    assert.equal((await engine.request({ type: "planSubmitted", session: "ses_planner", plan, denied: [] })).kind, "accepted")
+    engine.close()
+  },
+
+  async "lone surrogates do no harm"() {
+    const { engine } = open()
+    await engine.request(requested("half of a pair: \ud800")).catch((error) => assert.equal(error.code, "EVENT_INVALID"))
+    assert.equal((await engine.request(requested())).kind === undefined, false)
+    engine.close()
+  },
+
+  async "a panic in a call, in the pool and in the engine leaves the host alive"() {
+    assert.throws(() => binding.panicInCall(), /asked to panic/)
+    const port = await new Promise((resolve) => {
+      const opened = binding.connect((id, json) => resolve({ opened, id, completion: JSON.parse(json) }))
+      binding.panicInPool(opened, 7)
+    })
+    assert.deepEqual([port.id, port.completion.error.code], [7, "WORKER_PANICKED"])
+    binding.closePort(port.opened)
+
+    const directory = project()
+    const notices = []
+    let wake = () => {}
+    const engine = binding.engineOpen(JSON.stringify({ directory }), (json) => {
+      notices.push(JSON.parse(json))
+      wake()
+    })
+    const until = async (find) => {
+      while (!notices.some(find)) await new Promise((resolve) => (wake = resolve))
+    }
+    binding.enginePost(engine, JSON.stringify([{ ...requested(), request: 1 }]))
+    await until(({ effects }) => effects?.some(({ type }) => type === "reply"))
+    binding.panicInEngine(engine)
+    await until(({ code }) => code === "ENGINE_POISONED")
+    // Rebuilt from the journal: what was acknowledged before the panic is there.
+    await until(({ type, missions }) => type === "ready" && missions === 1)
+    binding.engineAsk(engine, 1, '{"type":"status","session":"ses_root"}')
+    await until(({ type, value }) => type === "answer" && value.missions?.length === 1)
+    binding.engineClose(engine)
+  },
+
+  async "after close everything is refused, and what waited is settled"() {
+    const { engine } = open()
+    const pending = engine.request(requested())
+    engine.close()
+    engine.close()
+    await pending.catch((error) => assert.equal(error.code, "ENGINE_CLOSED"))
+    await assert.rejects(engine.ask({ type: "status", session: "s" }), { code: "ENGINE_CLOSED" })
+    await assert.rejects(engine.request(requested()), { code: "ENGINE_CLOSED" })
+    engine.post({ type: "stepStarted", session: "s" })
+    const disposed = open().engine
+    disposed[Symbol.dispose]()
+    await assert.rejects(disposed.ask({ type: "status", session: "s" }), { code: "ENGINE_CLOSED" })
+  },
+
+  async "one engine a project, told at once, and the state read beside it"() {
+    const { engine, directory } = open()
+    assert.equal(hasJournal(project()), false)
+    await engine.request(requested())
+    const held = (error) => error.code === "OWNER_LOCK_HELD" && error.message.includes(String(process.pid))
+    assert.throws(() => open(directory), held)
+    assert.deepEqual(readMissions(directory).map(({ stage }) => stage), ["planning"])
+    engine.close()
+    open(directory).engine.close()
+    assert.deepEqual(readMissions(project()), [])
+    assert.throws(() => verifyJournal(project()), { code: "FOLDER_MISSING" })
+  },
+
+  async "a journal whose record was changed is not built upon"() {
+    const { engine, directory } = open()
+    await engine.request(requested("the original objective"))
+    engine.close()
+    const file = join(directory, ".opencode/orchestrator/journal.db")
+    assert.deepEqual(readdirSync(join(directory, ".opencode/orchestrator")).includes("journal.db-wal"), false)
+    const bytes = readFileSync(file)
+    const at = bytes.indexOf("the original objective")
+    bytes[at] ^= 1
+    writeFileSync(file, bytes)
+    assert.throws(() => verifyJournal(directory), (error) => /^JOURNAL_/.test(error.code) && /record 2/.test(error.message))
+    const broken = open(directory)
+    const fault = await broken.until(() => broken.faults[0])
+    assert.equal(fault.code, "JOURNAL_HASH_MISMATCH")
+    assert.match((await broken.engine.request(requested())).code, /ENGINE_UNAVAILABLE/)
+    broken.engine.close()
+  },
+
+  async "a process that is killed gives the project back, and the next goes on from the journal"() {
+    const directory = project()
+    const script = join(scratch, "killed.mjs")
+    writeFileSync(
+      script,
+      `import { openEngine } from ${JSON.stringify(facadeUrl)}
+       setInterval(() => {}, 60_000)
+       const engine = openEngine({ directory: ${JSON.stringify(directory)} }, { effect() {}, fault() {} })
+       const answer = await engine.request(${JSON.stringify(requested())})
+       process.stdout.write(answer.kind)`,
+    )
+    const child = spawn(process.execPath, [script], { stdio: ["ignore", "pipe", "inherit"], env: process.env })
+    const [said] = await new Promise((resolve) => child.stdout.once("data", (data) => resolve([String(data)])))
+    assert.equal(said, "accepted")
+    child.kill("SIGKILL")
+    await new Promise((resolve) => child.once("exit", resolve))
+    const { engine, effect } = open(directory)
+    // The planner's session may or may not have been created: that is looked up before it is done again.
+    assert.equal((await effect("lookUpSession")).attempt, 1)
+    engine.close()
+  },
+
+  async "a worker that is terminated with an engine open takes nothing along"() {
+    const script = join(scratch, "worker.mjs")
+    writeFileSync(
+      script,
+      `import { parentPort, workerData } from "node:worker_threads"
+       import { openEngine } from ${JSON.stringify(facadeUrl)}
+       setInterval(() => {}, 60_000)
+       const engine = openEngine({ directory: workerData }, { effect() {}, fault() {} })
+       const ask = () => engine.ask({ type: "status", session: "s" }).then(ask, ask)
+       for (let index = 0; index < 50; index++) ask()
+       await engine.request(${JSON.stringify(requested())})
+       parentPort.postMessage("running")`,
+    )
+    for (let round = 0; round < 5; round++) {
+      const worker = new Worker(script, { workerData: project() })
+      await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject).once("exit", reject))
+      await worker.terminate()
+    }
+    assert.ok(existsSync(scratch))
+  },
+}
+
+await run(checks)
+clearInterval(alive)
