@@ -24,6 +24,8 @@ export interface Follow {
   report(session: string, report: string): void
   /** The session's turn was broken off. */
   broken(session: string): void
+  /** The engine is gone for longer: whoever waits for it is told so. */
+  fault(text: string): void
 }
 
 interface Session {
@@ -36,15 +38,16 @@ interface Session {
   commands: Map<string, Command>
   /** A report that has not been shown. */
   report?: string
-  /** Ends the present hold. */
+  /** Ends the present hold, if there is one. */
   wake: () => void
+  holding: boolean
 }
 
 export function createFollow(engine: () => Engine | undefined): Follow {
   const sessions = new Map<string, Session>()
   const of = (id: string) => {
     let session = sessions.get(id)
-    if (!session) sessions.set(id, (session = { commands: new Map(), wake: () => {} }))
+    if (!session) sessions.set(id, (session = { commands: new Map(), wake: () => {}, holding: false }))
     return session
   }
 
@@ -53,7 +56,9 @@ export function createFollow(engine: () => Engine | undefined): Follow {
     while (session.report === undefined && session.last === session.answering) {
       const mission = await engine()?.ask({ type: "follows", session: id })
       if (!mission || session.report !== undefined || session.last !== session.answering) return
+      session.holding = true
       await new Promise<void>((resolve) => (session.wake = resolve))
+      session.holding = false
     }
   }
 
@@ -101,6 +106,13 @@ export function createFollow(engine: () => Engine | undefined): Follow {
       // The host has given the turn up; a report that nobody took would turn up in an answer to something else.
       session.answering = ""
       session.wake()
+    },
+    fault(text) {
+      for (const session of sessions.values()) {
+        if (!session.holding) continue
+        session.report = text
+        session.wake()
+      }
     },
   }
 }

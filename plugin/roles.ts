@@ -47,6 +47,9 @@ const ROLES: Record<RoleName, { prompt: string; description: string; permission:
     permission: {
       ...SEARCH,
       submit_work: "allow",
+      // Ours do all that these do.
+      grep: "deny",
+      glob: "deny",
       task: "deny",
       todowrite: "deny",
       todoread: "deny",

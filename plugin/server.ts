@@ -20,6 +20,8 @@ import { createTools, definitions } from "./tools.ts"
 
 /** Agents of the host that work for a session without being its turn. */
 const HOUSEKEEPING = new Set(["title", "compaction", "summary"])
+/** The engine doubles the time before it tries again; by then it has failed several times in a row. */
+const GIVE_UP_RETRY_MS = 8_000
 /** How long a child's first prompt waits to learn which model the user's session speaks with. */
 const MODEL_WAIT_MS = 2_000
 
@@ -86,9 +88,10 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
               return effects.run(effect)
           }
         },
-        fault: ({ code, message }) => {
+        fault: ({ code, message, retryMs }) => {
           failed(code, new Error(message))
           void toast("error", message)
+          if (retryMs >= GIVE_UP_RETRY_MS) follow.fault(`The engine cannot go on: ${message} (${code})`)
         },
       },
     )

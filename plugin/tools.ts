@@ -66,7 +66,7 @@ export function createTools(directory: string, engine: () => Engine | undefined)
   for (const [name, { blank, description }] of Object.entries(BLANKS)) {
     tools[name] = {
       description,
-      schema: blankSchema(blank),
+      schema: lean(blankSchema(blank)),
       execute: async (args, context) => (await submit(name as keyof typeof BLANKS, args, context)).text,
     }
   }
@@ -74,11 +74,28 @@ export function createTools(directory: string, engine: () => Engine | undefined)
   for (const [name, { kind, description }] of Object.entries(SEARCHES)) {
     tools[name] = {
       description,
-      schema: schemas[kind],
+      schema: lean(schemas[kind]),
       execute: (args, context) => searchText(kind, args, { cwd: directory, signal: context.abort }),
     }
   }
   return tools
+}
+
+/** Leaves out what only a validator would use: every request of every session carries these schemas. */
+function lean(schema: object): object {
+  const entries = Object.entries(schema).filter(([key]) => !["$schema", "title", "format", "default"].includes(key))
+  return Object.fromEntries(
+    entries.map(([key, value]) => {
+      if (key !== "properties") return [key, leanValue(value)]
+      // Below `properties` keys are names of fields, one of which may well be `title`.
+      return [key, Object.fromEntries(Object.entries(value as object).map(([name, field]) => [name, leanValue(field)]))]
+    }),
+  )
+}
+
+function leanValue(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(leanValue)
+  return typeof value === "object" && value !== null ? lean(value) : value
 }
 
 /** The commands among those of a blank that the host's permissions refuse; the user is asked where a rule says so. */

@@ -18,6 +18,7 @@ use orchestrator_engine::{
 use orchestrator_store::todo::{self, Rendered};
 use orchestrator_store::{BODY_BYTES_MAX, Change, Digest, Head, Journal, OwnerLock, StateDir, StoreError};
 use orchestrator_verify::{CheckRequest, CheckTicket, Verifier, snapshot};
+use orchestrator_worker::{Job, Lane, Pool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -84,6 +85,8 @@ pub(crate) struct Driver {
 const TODO_SWEEP: Duration = Duration::from_secs(2);
 /// Messages that are taken into one batch.
 const BATCH_MAX: usize = 1_000;
+/// Time the snapshot of a lease may take.
+const SNAPSHOT_LIMIT: Duration = Duration::from_secs(120);
 const RETRY_FIRST_MS: u64 = 500;
 const RETRY_MAX_MS: u64 = 30_000;
 const TODO_FILE: &str = ".opencode/todo.md";
@@ -350,13 +353,7 @@ impl Worker {
         let mut outward = Vec::new();
         for effect in effects {
             match effect {
-                Effect::TakeSnapshot { effect, lease } => {
-                    let event = match snapshot(&self.options.directory, &lease) {
-                        Ok(snapshot) => Event::SnapshotTaken { effect, snapshot: json!(snapshot) },
-                        Err(error) => failed(effect, error.code(), chain(&error)),
-                    };
-                    self.post(event);
-                }
+                Effect::TakeSnapshot { effect, lease } => self.take_snapshot(effect, lease),
                 Effect::RunChecks { effect, subject, commands, timeout_ms, .. } => {
                     self.run_checks(effect, subject, commands, timeout_ms);
                 }
