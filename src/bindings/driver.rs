@@ -18,7 +18,7 @@ use orchestrator_engine::{
 use orchestrator_store::todo::{self, Rendered};
 use orchestrator_store::{BODY_BYTES_MAX, Change, Digest, Head, Journal, OwnerLock, StateDir, StoreError};
 use orchestrator_verify::{CheckRequest, CheckTicket, Verifier, snapshot};
-use orchestrator_worker::{Job, Lane, Pool};
+use orchestrator_worker::{Job, JobError, Lane, Pool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -374,6 +374,34 @@ impl Worker {
     /// Posts to this thread itself, which outlives every sender of its own.
     fn post(&self, event: Event) {
         self.sender.send(Message::Post(vec![event])).ok();
+    }
+
+    /// Hashes a lease on the worker pool: a large one takes longer than a question may wait.
+    fn take_snapshot(&self, effect: EffectId, lease: Vec<String>) {
+        let (sender, directory) = (self.sender.clone(), self.options.directory.clone());
+        let tell = move |event| {
+            // After a close there is nobody to tell.
+            sender.send(Message::Post(vec![event])).ok();
+        };
+        let tell_end = tell.clone();
+        let job = Job::new(Lane::Background, SNAPSHOT_LIMIT, move |_| {
+            tell(match snapshot(&directory, &lease) {
+                Ok(snapshot) => Event::SnapshotTaken { effect, snapshot: json!(snapshot) },
+                Err(error) => failed(effect, error.code(), chain(&error)),
+            });
+        });
+        let on_end = move |result: Result<(), JobError>| {
+            if let Err(error) = result {
+                tell_end(failed(effect, error.code(), error.to_string()));
+            }
+        };
+        let refused = match Pool::global() {
+            Ok(pool) => pool.submit(job, on_end).err().map(|error| (error.code(), error.to_string())),
+            Err(error) => Some((error.code(), error.to_string())),
+        };
+        if let Some((code, message)) = refused {
+            self.post(failed(effect, code, message));
+        }
     }
 
     fn run_checks(
