@@ -13,6 +13,13 @@ export interface Effects {
   run(effect: HostEffect): void
   /** Reads how the last turn of a session stands, with our prompt that it answers. */
   turn(session: string): Promise<{ prompt: number | null; facts: TurnFacts }>
+  /**
+   * Puts a message before a session that its answer waits at while a mission goes on. `now` starts a turn for it;
+   * otherwise it goes into the present one, which then does not end.
+   */
+  hold(session: string, now: boolean): Promise<void>
+  /** What a message was written for, when it is one of those that hold a turn or tell the commander something. */
+  ours(parts: readonly object[]): "hold" | "tell" | undefined
   /** Notes an error of a session of ours, which the host tells before the turn ends, and not always in a message. */
   noteError(session: string, error: { name: string; data?: unknown } | undefined): void
   /** Whether the session is one of ours, as far as this process has seen. */
@@ -25,6 +32,9 @@ const CALL_TIMEOUT_MS = 30_000
 const TEXT_MAX_CHARACTERS = 60_000
 /** Messages that are read to see how a session stands; more than an attempt can make. */
 const MESSAGES_MAX = 500
+
+const HOLD_PROMPT =
+  "(The engine will put the report of the mission in place of your next answer. Answer with one short sentence.)"
 
 export function createEffects(
   client: Client,
@@ -116,7 +126,8 @@ export function createEffects(
         return attempt("showing a toast", client.tui.showToast({ body, query }))
       }
       case "tellCommander": {
-        const parts = [{ type: "text" as const, text: effect.text }]
+        const metadata = { orchestrator: { ours: "tell" } }
+        const parts = [{ type: "text" as const, text: effect.text, metadata }]
         const body = { noReply: true, agent: options.commander, parts }
         return attempt("telling the commander", client.session.prompt({ path: { id: effect.session }, body, query }))
       }
@@ -167,6 +178,22 @@ export function createEffects(
   return {
     run,
     owns: (session) => owned.has(session),
+    async hold(session, now) {
+      const metadata = { orchestrator: { ours: "hold" } }
+      const parts = [{ type: "text" as const, text: HOLD_PROMPT, synthetic: true, metadata }]
+      const call = { path: { id: session }, query, body: { agent: options.commander, parts } }
+      const prompted: Promise<{ error?: unknown }> = now
+        ? client.session.promptAsync(call)
+        : client.session.prompt({ ...call, body: { ...call.body, noReply: true } })
+      await within(CALL_TIMEOUT_MS, prompted).then(
+        ({ error }) => error && options.failed("holding a turn", error),
+        (error: unknown) => options.failed("holding a turn", error),
+      )
+    },
+    ours(parts) {
+      const ours = parts.map((part) => marker(part)?.["ours"])
+      return ours.find((kind) => kind === "hold" || kind === "tell")
+    },
     noteError(session, error) {
       if (error) errors.set(session, errorOf(error))
     },

@@ -1,6 +1,10 @@
 /**
- * Holds the turn of a session that follows a mission until the mission comes to rest, so that `opencode run` stays, and
- * ends it with the mission's report. A new message of the user, or its abort, ends the hold at once.
+ * Keeps the turn of a session that follows a mission going until the mission comes to rest, so that `opencode run` stays,
+ * and ends it with the mission's report. A new message of the user, or its abort, ends the hold at once.
+ *
+ * The turn is held before a model request and never at the end of a text: calls of tools may follow a text, and an answer
+ * that is held back is not shown. Where an answer would end the turn, a message of ours takes its place in the line, and
+ * the request that answers that message is held.
  */
 import type { Engine } from "./native.ts"
 
@@ -11,15 +15,22 @@ type Command =
   /** This text, whatever the model writes. */
   | { kind: "say"; text: string }
 
+/** What a message of ours is for: to hold the turn, or to tell the commander something. */
+export type Ours = "hold" | "tell"
+
 export interface Follow {
   /** The next message of the session is a command's. */
   command(session: string, command: Command): void
-  /** A message of the user has come in. Gives whether it is a command's. */
-  message(session: string, message: string): boolean
+  /** A message has come in; `ours` when we wrote it. Gives whether it is ours or a command's. */
+  message(session: string, message: string, ours?: Ours): boolean
   /** A model request in answer to the message is about to be made. */
   request(session: string, message: string): Promise<void>
+  /** A tool is called. */
+  tool(session: string): void
   /** A text is complete. Gives what it shall say instead. */
   complete(session: string, text: string): Promise<string>
+  /** The session's turn is over. */
+  idle(session: string): void
   /** A mission that the session follows has come to rest. */
   report(session: string, report: string): void
   /** The session's turn was broken off. */
@@ -31,31 +42,48 @@ export interface Follow {
 interface Session {
   /** A command whose message has not come in yet. */
   announced?: Command
-  /** The last message of the user. */
+  /** The last message of the user, or of ours. */
   last?: string
-  /** The message that the present model request answers. */
+  /** The message that the last model request answers. */
   answering?: string
   commands: Map<string, Command>
+  /** A turn is under way, as far as the host has told. */
+  busy: boolean
+  /** A tool was called since the last model request: its result has to be read. */
+  called: boolean
   /** A report that has not been shown. */
   report?: string
+  /** The user broke the turn off, and has been told what follows from it. */
+  broken: boolean
   /** Ends the present hold, if there is one. */
   wake: () => void
   holding: boolean
 }
 
-export function createFollow(engine: () => Engine | undefined): Follow {
+/**
+ * @param hold puts a message before the session that is answered when the mission rests; `now` starts a turn for it,
+ *   otherwise it goes into the present one
+ */
+export function createFollow(
+  engine: () => Engine | undefined,
+  hold: (session: string, now: boolean) => Promise<void>,
+): Follow {
   const sessions = new Map<string, Session>()
   const of = (id: string) => {
     let session = sessions.get(id)
-    if (!session) sessions.set(id, (session = { commands: new Map(), wake: () => {}, holding: false }))
+    if (!session) {
+      session = { commands: new Map(), busy: false, called: false, broken: false, wake: () => {}, holding: false }
+      sessions.set(id, session)
+    }
     return session
   }
+  const isUnderWay = async (id: string) => Boolean(await engine()?.ask({ type: "follows", session: id }))
 
   /** Waits until the mission rests, or something newer wants the turn. */
-  async function hold(id: string, session: Session) {
+  async function wait(id: string, session: Session) {
     while (session.report === undefined && session.last === session.answering) {
-      const mission = await engine()?.ask({ type: "follows", session: id })
-      if (!mission || session.report !== undefined || session.last !== session.answering) return
+      const underWay = await isUnderWay(id)
+      if (!underWay || session.report !== undefined || session.last !== session.answering) return
       session.holding = true
       await new Promise<void>((resolve) => (session.wake = resolve))
       session.holding = false
@@ -66,45 +94,59 @@ export function createFollow(engine: () => Engine | undefined): Follow {
     command(id, command) {
       of(id).announced = command
     },
-    message(id, message) {
+    message(id, message, ours) {
       const session = of(id)
       session.last = message
-      const command = session.announced
-      if (command) {
-        delete session.announced
-        session.commands.set(message, command)
-      }
+      const command = ours === "hold" ? { kind: "follow" as const } : session.announced
+      if (command && ours !== "tell") session.commands.set(message, command)
+      if (!ours) delete session.announced
       session.wake()
-      return command !== undefined
+      return ours !== undefined || command !== undefined
     },
     async request(id, message) {
       const session = sessions.get(id)
       if (!session) return
-      session.answering = message
-      if (session.commands.get(message)?.kind === "follow") await hold(id, session)
+      const { called } = session
+      Object.assign(session, { answering: message, busy: true, called: false, broken: false })
+      if (session.commands.get(message)?.kind === "follow" && !called) await wait(id, session)
+    },
+    tool(id) {
+      const session = sessions.get(id)
+      if (session) session.called = true
     },
     async complete(id, text) {
       const session = sessions.get(id)
       if (!session?.answering) return text
-      const command = session.commands.get(session.answering)
-      const said = command?.kind === "say" ? command.text : text
-      await hold(id, session)
-      if (session.report === undefined) return said
-      const { report } = session
+      const { answering, report } = session
+      const command = session.commands.get(answering)
+      // The host's message ids ascend; what came before has been answered with this.
+      for (const message of session.commands.keys()) if (message <= answering) session.commands.delete(message)
       delete session.report
-      session.commands.clear()
-      return command?.kind === "follow" ? report : `${said}\n\n${report}`
+      const said = command?.kind === "say" ? command.text : text
+      if (report !== undefined) return command?.kind === "follow" ? report : `${said}\n\n${report}`
+      if (session.last === answering && (await isUnderWay(id))) await hold(id, false)
+      return said
+    },
+    idle(id) {
+      const session = sessions.get(id)
+      if (!session) return
+      session.busy = false
+      if (session.report !== undefined) void hold(id, true)
     },
     report(id, report) {
       const session = of(id)
+      if (session.broken) return
       session.report = report
       session.wake()
+      // After a restart, for instance, no turn waits for it.
+      if (!session.busy) void hold(id, true)
     },
     broken(id) {
       const session = sessions.get(id)
       if (!session) return
-      // The host has given the turn up; a report that nobody took would turn up in an answer to something else.
-      session.answering = ""
+      delete session.answering
+      delete session.report
+      session.broken = true
       session.wake()
     },
     fault(text) {

@@ -43,7 +43,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
       .showToast({ body: { title: "Orchestrator", variant, message }, query: { directory } })
       .catch((error: unknown) => failed("showing a toast", error))
 
-  const follow = createFollow(() => engine)
+  const follow = createFollow(() => engine, (session, now) => effects.hold(session, now))
   const effects = createEffects(client, directory, post, {
     get commander() {
       return registered?.agents.commander ?? "commander"
@@ -166,8 +166,8 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     async "chat.message"({ sessionID, model }, output) {
       if (effects.owns(sessionID)) return
       if (model) models.set(sessionID, model)
-      const isCommand = follow.message(sessionID, output.message.id)
-      if (isCommand || !engine || !registered) return
+      const isAnswered = follow.message(sessionID, output.message.id, effects.ours(output.parts))
+      if (isAnswered || !engine || !registered) return
       // While a mission runs, its commander speaks in this session.
       if (await engine.ask({ type: "follows", session: sessionID })) output.message.agent = registered.agents.commander
     },
@@ -183,6 +183,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     },
 
     async "tool.execute.before"({ tool, sessionID }, output) {
+      if (!effects.owns(sessionID)) follow.tool(sessionID)
       if (!engine) return
       const answer = await engine
         .ask({ type: "mayCall", session: sessionID, tool, args: output.args ?? null })
@@ -213,7 +214,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
         }
         case "session.idle": {
           const session = event.properties.sessionID
-          if (!effects.owns(session)) return
+          if (!effects.owns(session)) return follow.idle(session)
           const { prompt, facts } = await effects.turn(session)
           post({ type: "turnEnded", session, prompt, facts })
           return
