@@ -183,6 +183,8 @@ struct Core {
     head: u64,
     /// Digests the rendered list may have: the last one, and the one that was about to be written.
     rendered: Vec<Digest>,
+    /// A person's edit of the list that was posted, and whether its record is durable: then it may be written over.
+    edit: Option<(Digest, bool)>,
 }
 
 struct Worker {
@@ -290,6 +292,7 @@ impl Worker {
         let Some(core) = &mut self.core else { return };
         let sink = &self.sink;
         let requests: Vec<_> = events.iter().filter_map(request_of).collect();
+        let edited = events.iter().any(|event| matches!(event, Event::TodoEdited { .. }));
         let handled = catch_unwind(AssertUnwindSafe(|| {
             assert!(!panics, "a panic was asked for");
             let mut bodies = Vec::new();
@@ -313,7 +316,12 @@ impl Worker {
             }
         };
         match self.commit(&bodies, &effects) {
-            Ok(()) => self.perform(effects),
+            Ok(()) => {
+                if edited && let Some((_, durable)) = self.core.as_mut().and_then(|core| core.edit.as_mut()) {
+                    *durable = true;
+                }
+                self.perform(effects);
+            }
             Err(fault) => self.fault(fault, &requests),
         }
         self.sweep_todo();
@@ -448,20 +456,18 @@ impl Worker {
         let mut last = core.rendered.iter().rev().nth(1).copied();
         let mut result = todo::render(project, file, text, last);
         if let Ok(Rendered::Edited(edit)) = &result
-            && edit.found.is_none_or(|found| core.rendered.contains(&found))
+            && edit.found.is_none_or(|found| core.rendered.contains(&found) || core.edit == Some((found, true)))
         {
-            // Deleted, or what was written before a crash: nobody's words are lost.
+            // Deleted, what was written before a crash, or an edit that is in the journal: nobody's words are lost.
             last = edit.found;
             result = todo::render(project, file, text, last);
         }
         match result {
-            Ok(Rendered::Written(_) | Rendered::Unchanged(_)) => {}
+            Ok(Rendered::Written(_) | Rendered::Unchanged(_)) => core.edit = None,
             Ok(Rendered::Edited(edit)) => {
-                // Over the edit as it was seen, once it is in the journal.
                 if let Some(found) = edit.found {
-                    core.rendered.insert(0, found);
+                    self.tell_edit(found, edit.text, edit.is_cut);
                 }
-                self.post(Event::TodoEdited { text: edit.text, cut: edit.is_cut });
             }
             Err(error) => {
                 let (code, message) = (error.code().to_owned(), chain(&error));
@@ -480,13 +486,20 @@ impl Worker {
         let path = self.options.directory.join(TODO_FILE);
         // Too large, gone or unreadable: the next rendering says so.
         let Ok(bytes) = std::fs::read(path) else { return };
-        let Some(core) = &mut self.core else { return };
+        let Some(core) = &self.core else { return };
         let found = Digest::of(&bytes);
         if !core.rendered.contains(&found) {
-            core.rendered.insert(0, found);
             let end = bytes.len().min(todo::EDIT_BYTES_MAX);
-            let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
-            self.post(Event::TodoEdited { text, cut: end < bytes.len() });
+            self.tell_edit(found, String::from_utf8_lossy(&bytes[..end]).into_owned(), end < bytes.len());
+        }
+    }
+
+    /// Posts a person's edit of the list, once. It is written over when its record is durable.
+    fn tell_edit(&mut self, found: Digest, text: String, cut: bool) {
+        let Some(core) = &mut self.core else { return };
+        if core.edit.is_none_or(|(posted, _)| posted != found) {
+            core.edit = Some((found, false));
+            self.post(Event::TodoEdited { text, cut });
         }
     }
 
@@ -604,7 +617,7 @@ impl Worker {
             .iter()
             .filter_map(|text| text.parse().ok())
             .collect();
-        Ok(Core { engine, journal, head, rendered })
+        Ok(Core { engine, journal, head, rendered, edit: None })
     }
 
     /// Gives the engine in memory up, says so, and refuses what waits for an answer.
