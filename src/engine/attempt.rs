@@ -347,7 +347,8 @@ impl NewAttempt {
 // Outcomes of effects.
 impl Engine {
     pub(crate) fn snapshot_taken(&mut self, now: Millis, effect: EffectId, snapshot: Value) -> Handled {
-        let Some((mission_id, id)) = self.find(|turn| matches!(turn, Turn::Snapshotting { effect: e } if *e == effect))
+        let Some((mission_id, id)) =
+            self.find(|turn| matches!(turn, Turn::Snapshotting { effect: e } if *e == effect))
         else {
             return Handled::Ignored(Ignored::StaleEffect);
         };
@@ -362,7 +363,8 @@ impl Engine {
     }
 
     pub(crate) fn session_opened(&mut self, now: Millis, effect: EffectId, session: SessionId) -> Handled {
-        let Some((mission_id, id)) = self.find(|turn| matches!(turn, Turn::Opening { effect: e } if *e == effect))
+        let Some((mission_id, id)) =
+            self.find(|turn| matches!(turn, Turn::Opening { effect: e } if *e == effect))
         else {
             return Handled::Ignored(Ignored::StaleEffect);
         };
@@ -384,7 +386,8 @@ impl Engine {
     }
 
     pub(crate) fn prompt_sent(&mut self, now: Millis, effect: EffectId) -> Handled {
-        let Some((mission_id, id)) = self.find(|turn| matches!(turn, Turn::Prompting { effect: e } if *e == effect))
+        let Some((mission_id, id)) =
+            self.find(|turn| matches!(turn, Turn::Prompting { effect: e } if *e == effect))
         else {
             return Handled::Ignored(Ignored::StaleEffect);
         };
@@ -458,7 +461,10 @@ impl Engine {
         let session = attempt.session.clone();
         let prompt = match attempt.turn {
             Turn::Prompting { effect: prompt } | Turn::Working { prompt } => Some(prompt),
-            Turn::Queued { .. } | Turn::Snapshotting { .. } | Turn::Opening { .. } | Turn::Aborting { .. } => None,
+            Turn::Queued { .. }
+            | Turn::Snapshotting { .. }
+            | Turn::Opening { .. }
+            | Turn::Aborting { .. } => None,
         };
         self.emit(Effect::LookUpSession { effect, root, attempt: id, session, prompt });
     }
@@ -678,11 +684,21 @@ impl Engine {
         self.submit(request, session, Role::Planner, plan, denied)
     }
 
-    pub(crate) fn work_submitted(&mut self, request: RequestId, session: &SessionId, work: &Value) -> Handled {
+    pub(crate) fn work_submitted(
+        &mut self,
+        request: RequestId,
+        session: &SessionId,
+        work: &Value,
+    ) -> Handled {
         self.submit(request, session, Role::Worker, work, &[])
     }
 
-    pub(crate) fn review_submitted(&mut self, request: RequestId, session: &SessionId, review: &Value) -> Handled {
+    pub(crate) fn review_submitted(
+        &mut self,
+        request: RequestId,
+        session: &SessionId,
+        review: &Value,
+    ) -> Handled {
         self.submit(request, session, Role::Reviewer, review, &[])
     }
 
@@ -737,10 +753,8 @@ impl Engine {
             }
             Err(mistakes) => {
                 attempt.refusals += 1;
-                let text = format!(
-                    "Not taken. Mend every point and submit again:\n{}",
-                    prompt::mistakes(&mistakes)
-                );
+                let text =
+                    format!("Not taken. Mend every point and submit again:\n{}", prompt::mistakes(&mistakes));
                 refuse(self, "BLANK_INVALID", text);
             }
         }
@@ -884,7 +898,9 @@ impl Engine {
                         self.emit(Effect::TakeSnapshot { effect, lease });
                     }
                 }
-                Turn::Working { .. } | Turn::Prompting { .. } if now >= attempt.started + limits.session_ttl_ms => {
+                Turn::Working { .. } | Turn::Prompting { .. }
+                    if now >= attempt.started + limits.session_ttl_ms =>
+                {
                     let then = if attempt.submission.is_some() {
                         AfterAbort::Submitted
                     } else {
@@ -920,7 +936,10 @@ impl Attempt {
     fn prompt_of_turn(&self) -> EffectId {
         match self.turn {
             Turn::Prompting { effect: prompt } | Turn::Working { prompt } => prompt,
-            Turn::Queued { .. } | Turn::Snapshotting { .. } | Turn::Opening { .. } | Turn::Aborting { .. } => {
+            Turn::Queued { .. }
+            | Turn::Snapshotting { .. }
+            | Turn::Opening { .. }
+            | Turn::Aborting { .. } => {
                 unreachable!("only a prompted turn can end")
             }
         }

@@ -98,7 +98,8 @@ impl Review {
         fields.done();
         let review = Self { verdict: verdict.unwrap_or(Verdict::Unknown), summary, findings };
         if review.verdict == Verdict::Fail && review.findings.is_empty() {
-            mistakes.push(Mistake::new("findings", "a fail needs at least one finding that says what to change"));
+            mistakes
+                .push(Mistake::new("findings", "a fail needs at least one finding that says what to change"));
         }
         if review.verdict == Verdict::Pass && !review.findings.is_empty() {
             mistakes.push(Mistake::new("findings", "a pass has no findings; give fail, or leave them out"));
@@ -176,7 +177,9 @@ impl<'a> Fields<'a> {
     /// A text that is not blank and not longer than `max_bytes`.
     pub(crate) fn text(&mut self, key: &'static str, max_bytes: usize) -> String {
         match self.get(key) {
-            Some(Value::String(text)) if text.trim().is_empty() => self.mistake(key, "is empty; say what is meant"),
+            Some(Value::String(text)) if text.trim().is_empty() => {
+                self.mistake(key, "is empty; say what is meant")
+            }
             Some(Value::String(text)) if text.len() > max_bytes => {
                 self.mistake(key, format!("is {} bytes; at most {max_bytes} are taken", text.len()));
             }
@@ -327,10 +330,7 @@ mod tests {
             Review::parse(&json!({"verdict": "ok", "findings": [{"files": ["../x"]}], "note": 1}), true)
                 .unwrap_err();
         let paths: Vec<_> = mistakes.iter().map(|mistake| mistake.path.as_str()).collect();
-        assert_eq!(
-            paths,
-            ["verdict", "summary", "findings[0].message", "findings[0].files[0]", "note"]
-        );
+        assert_eq!(paths, ["verdict", "summary", "findings[0].message", "findings[0].files[0]", "note"]);
     }
 
     #[test]

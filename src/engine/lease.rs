@@ -80,7 +80,8 @@ pub fn paths_written(tool: &str, args: &Value) -> Option<Vec<String>> {
             Some(text("filePath").or_else(|| text("path")).map(str::to_owned).into_iter().collect())
         }
         "patch" | "apply_patch" => {
-            let patch = text("patchText").or_else(|| text("patch")).or_else(|| text("input")).unwrap_or_default();
+            let patch =
+                text("patchText").or_else(|| text("patch")).or_else(|| text("input")).unwrap_or_default();
             Some(patch.lines().filter_map(patched_path).map(str::to_owned).collect())
         }
         _ => None,
@@ -132,8 +133,7 @@ mod tests {
 
     #[test]
     fn every_file_of_a_patch_is_seen() {
-        let patch =
-            "*** Begin Patch\n*** Update File: a.ts\n*** Move to: b.ts\n*** Add File: c.ts\n+x\n*** End Patch";
+        let patch = "*** Begin Patch\n*** Update File: a.ts\n*** Move to: b.ts\n*** Add File: c.ts\n+x\n*** End Patch";
         let paths = paths_written("apply_patch", &json!({ "patchText": patch }));
         assert_eq!(paths, Some(vec!["a.ts".into(), "b.ts".into(), "c.ts".into()]));
         assert_eq!(paths_written("edit", &json!({})), Some(vec![]));

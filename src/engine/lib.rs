@@ -23,6 +23,7 @@
 //! ```
 
 mod attempt;
+mod blank;
 mod effect;
 mod event;
 mod id;
@@ -34,13 +35,13 @@ mod prompt;
 mod question;
 mod report;
 mod schedule;
-mod blank;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Serialize;
 
 pub use attempt::{Attempt, Failure, Subject, Turn};
+pub use blank::{Mistake, Review, ReviewFinding, Verdict, Work, schema};
 pub use effect::{Answer, CheckSubject, Effect, Level, Outcome};
 pub use event::{
     Agents, CheckReport, Event, FileChange, Finding, HostError, Ignored, Interruption, TurnFacts,
@@ -50,9 +51,7 @@ pub use lease::{PathMistake, normalize, paths_written};
 pub use limits::{LIMITS, Limit, Limits};
 pub use mission::{Mission, PauseReason, Phase, Stage, Task, TaskState};
 pub use plan::{Plan, Priority, Revision, TaskSpec};
-pub use blank::{Mistake, Review, ReviewFinding, Verdict, Work, schema};
 pub use question::{Question, Role};
-
 
 /// Milliseconds since the Unix epoch, as the caller's clock gives them.
 pub type Millis = u64;

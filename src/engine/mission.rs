@@ -10,9 +10,9 @@ use crate::blank::{Review, Verdict, Work};
 use crate::event::{Agents, Interruption};
 use crate::question::Role;
 use crate::{
-    Answer, Attempt, AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Failure, Finding, Handled,
-    HostError, Ignored, Level, Limits, Millis, MissionId, Outcome, Plan, Priority, RequestId, Revision,
-    SessionId, Subject, TaskId, TaskSpec, Turn, prompt, report,
+    Answer, Attempt, AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Failure, Finding,
+    Handled, HostError, Ignored, Level, Limits, Millis, MissionId, Outcome, Plan, Priority, RequestId,
+    Revision, SessionId, Subject, TaskId, TaskSpec, Turn, prompt, report,
 };
 
 /// One objective, from `/task` to its end.
@@ -303,7 +303,10 @@ impl Engine {
                     }
                 }
                 // Nothing runs in a host that has just started, so an abort has done its work.
-                Turn::Aborting { .. } | Turn::Opening { .. } | Turn::Prompting { .. } | Turn::Working { .. } => {
+                Turn::Aborting { .. }
+                | Turn::Opening { .. }
+                | Turn::Prompting { .. }
+                | Turn::Working { .. } => {
                     self.look_up(now, id, attempt);
                 }
             }
@@ -333,15 +336,18 @@ impl Engine {
             return self.resume_requested(now, request, session);
         }
         let refusal = if objective.len() > OBJECTIVE_MAX_BYTES {
-            Some(("OBJECTIVE_TOO_LONG", format!(
-                "The objective is {} bytes; at most {OBJECTIVE_MAX_BYTES} are taken. Put details into a file and name it.",
-                objective.len()
-            )))
+            Some((
+                "OBJECTIVE_TOO_LONG",
+                format!(
+                    "The objective is {} bytes; at most {OBJECTIVE_MAX_BYTES} are taken. Put details into a file and name it.",
+                    objective.len()
+                ),
+            ))
         } else if let Some(mission) = self.former_attempt(&session) {
-            Some(("DEPTH_EXCEEDED", format!(
-                "This session works for mission {}; it cannot start one of its own.",
-                mission.id
-            )))
+            Some((
+                "DEPTH_EXCEEDED",
+                format!("This session works for mission {}; it cannot start one of its own.", mission.id),
+            ))
         } else {
             self.missions.values().find(|mission| mission.follower == session && mission.is_open()).map(|mission| {
                 ("MISSION_OPEN", format!(
@@ -457,7 +463,8 @@ impl Engine {
     /// The mission that a command in this session means.
     fn mission_for(&self, session: &SessionId) -> Result<MissionId, String> {
         let open = || self.missions.values().filter(|mission| mission.is_open());
-        if let Some(mission) = open().find(|mission| mission.follower == *session || mission.root == *session) {
+        if let Some(mission) = open().find(|mission| mission.follower == *session || mission.root == *session)
+        {
             return Ok(mission.id);
         }
         let mut all = open();
@@ -509,7 +516,10 @@ impl Engine {
         };
         let id = mission.id;
         if mission.tasks.is_empty() || matches!(mission.stage, Stage::Stopping { .. }) {
-            let text = format!("Mission {id} is {}: there is no plan to revise.", report::stage_word(&mission.stage));
+            let text = format!(
+                "Mission {id} is {}: there is no plan to revise.",
+                report::stage_word(&mission.stage)
+            );
             return refuse(self, "NO_PLAN", text);
         }
         let present = mission.tasks.iter().map(|(id, task)| (id.clone(), task.spec.clone())).collect();
@@ -531,7 +541,8 @@ impl Engine {
         for (index, task) in revision.retry.iter().enumerate() {
             let state = &mission.tasks[&TaskId(task.clone())].state;
             if !matches!(state, TaskState::Blocked { .. }) {
-                let message = format!("{task:?} is {}; only a blocked task is retried", report::state_word(state));
+                let message =
+                    format!("{task:?} is {}; only a blocked task is retried", report::state_word(state));
                 mistakes.push(crate::Mistake::new(format!("retry[{index}]"), message));
             }
         }
@@ -556,7 +567,9 @@ impl Engine {
             self.add_tasks(id, revision.add);
         }
         let mission = self.mission_mut(id);
-        if let Stage::Paused { reason: PauseReason::NeedsUser { .. }, phase: Phase::Executing } = mission.stage {
+        if let Stage::Paused { reason: PauseReason::NeedsUser { .. }, phase: Phase::Executing } =
+            mission.stage
+        {
             // What blocked the mission has been dealt with, as far as the plan goes.
             mission.stage = Stage::Executing;
         }
@@ -760,7 +773,8 @@ impl Engine {
     pub(crate) fn give_up(&mut self, now: Millis, id: MissionId, subject: &Subject, failure: &Failure) {
         match subject.task() {
             Some(task) => {
-                let reason = format!("{} sessions in a row failed; the last: {failure}", self.limits.recoveries + 1);
+                let reason =
+                    format!("{} sessions in a row failed; the last: {failure}", self.limits.recoveries + 1);
                 self.block(now, id, &task.clone(), reason);
             }
             None => {
@@ -821,8 +835,10 @@ impl Engine {
 
     fn pass_barrier(&mut self, now: Millis, id: MissionId) {
         let mission = &self.missions[&id];
-        let unfinished =
-            mission.tasks.values().filter(|task| !matches!(task.state, TaskState::Done | TaskState::Cancelled));
+        let unfinished = mission
+            .tasks
+            .values()
+            .filter(|task| !matches!(task.state, TaskState::Done | TaskState::Cancelled));
         let (mut blocked, mut moving) = (Vec::new(), false);
         for task in unfinished {
             match &task.state {
@@ -866,8 +882,12 @@ impl Engine {
                 let reason = format!("the master review still had findings after {iterations_max} rounds");
                 self.end(now, id, Stage::Failed { reason });
             }
-            Verdict::Fail if mission.tasks.len() + review.findings.len() > usize::try_from(tasks_max).unwrap_or(usize::MAX) => {
-                let reason = format!("the findings of the master review would make more than {tasks_max} tasks");
+            Verdict::Fail
+                if mission.tasks.len() + review.findings.len()
+                    > usize::try_from(tasks_max).unwrap_or(usize::MAX) =>
+            {
+                let reason =
+                    format!("the findings of the master review would make more than {tasks_max} tasks");
                 self.end(now, id, Stage::Failed { reason });
             }
             Verdict::Fail => {
@@ -922,16 +942,19 @@ impl Mission {
     /// Whether every task is done on passing checks and review, and so is the whole.
     pub(crate) fn has_evidence(&self) -> bool {
         let passes = |report: &Option<CheckReport>| {
-            report.as_ref().is_some_and(|report| report.verdict == Verdict::Pass && !report.evidence.is_empty())
+            report
+                .as_ref()
+                .is_some_and(|report| report.verdict == Verdict::Pass && !report.evidence.is_empty())
         };
-        let agrees = |review: &Option<Review>| review.as_ref().is_some_and(|review| review.verdict == Verdict::Pass);
+        let agrees =
+            |review: &Option<Review>| review.as_ref().is_some_and(|review| review.verdict == Verdict::Pass);
         let tasks = self.tasks.values().filter(|task| task.state != TaskState::Cancelled);
         passes(&self.project_report)
             && agrees(&self.master_review)
             && tasks.clone().count() > 0
-            && tasks.into_iter().all(|task| {
-                task.state == TaskState::Done && passes(&task.report) && agrees(&task.review)
-            })
+            && tasks
+                .into_iter()
+                .all(|task| task.state == TaskState::Done && passes(&task.report) && agrees(&task.review))
     }
 }
 
@@ -978,7 +1001,8 @@ fn first_line(text: &str) -> String {
 impl Engine {
     pub(crate) fn interrupted(&mut self, now: Millis, session: &SessionId, cause: Interruption) -> Handled {
         let Interruption::User = cause;
-        let found = self.missions.values().find(|mission| mission.follower == *session && mission.is_under_way());
+        let found =
+            self.missions.values().find(|mission| mission.follower == *session && mission.is_under_way());
         let Some(id) = found.map(|mission| mission.id) else {
             return Handled::Ignored(Ignored::ForeignSession);
         };
@@ -1103,7 +1127,9 @@ impl Engine {
             .tasks
             .iter()
             .filter_map(|(task, state)| match state.state {
-                TaskState::Checking { effect, until, losses } if until <= now => Some((task.clone(), effect, losses)),
+                TaskState::Checking { effect, until, losses } if until <= now => {
+                    Some((task.clone(), effect, losses))
+                }
                 _ => None,
             })
             .collect();
@@ -1177,7 +1203,8 @@ impl Engine {
                     for file in &task.spec.files {
                         for (other, holder, name) in &leases {
                             assert!(
-                                (*holder == mission.id && *name == task.spec.id) || !crate::lease::overlap(other, file),
+                                (*holder == mission.id && *name == task.spec.id)
+                                    || !crate::lease::overlap(other, file),
                                 "{file} is leased to {name} and to {}",
                                 task.spec.id
                             );
@@ -1208,9 +1235,12 @@ impl Engine {
                 assert!(mission.attempts.is_empty(), "{} has ended with live attempts", mission.id);
             }
             if mission.is_under_way() {
-                let checking = mission.tasks.values().any(|task| matches!(task.state, TaskState::Checking { .. }));
+                let checking =
+                    mission.tasks.values().any(|task| matches!(task.state, TaskState::Checking { .. }));
                 assert!(
-                    checking || matches!(mission.stage, Stage::Verifying { .. }) || !mission.attempts.is_empty(),
+                    checking
+                        || matches!(mission.stage, Stage::Verifying { .. })
+                        || !mission.attempts.is_empty(),
                     "{} is under way, and nothing moves it",
                     mission.id
                 );

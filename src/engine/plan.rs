@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::TaskId;
-use crate::blank::{Fields, SUMMARY_MAX_BYTES, finish, text_item};
 use crate::blank::Mistake;
+use crate::blank::{Fields, SUMMARY_MAX_BYTES, finish, text_item};
 use crate::lease;
 
 /// A plan as submitted. Task ids are unique, dependencies known and free of cycles, and no two tasks that may run at
@@ -43,9 +43,7 @@ pub struct TaskSpec {
 }
 
 /// Order among tasks that are ready.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Priority {
     High,
@@ -86,7 +84,8 @@ impl Plan {
     /// A mistake for each command that the host's permissions refuse.
     pub(crate) fn denied(&self, denied: &[Vec<String>]) -> Vec<Mistake> {
         let mut mistakes = denied_in(&self.tasks, "tasks", denied);
-        for (index, command) in self.checks.iter().enumerate().filter(|(_, command)| denied.contains(command)) {
+        for (index, command) in self.checks.iter().enumerate().filter(|(_, command)| denied.contains(command))
+        {
             mistakes.push(denied_mistake(format!("checks[{index}]"), command));
         }
         mistakes
@@ -110,7 +109,8 @@ impl Revision {
         for (list, ids) in [("cancel", &cancel), ("retry", &retry)] {
             for (index, id) in ids.iter().enumerate() {
                 if !present.contains_key(&TaskId(id.clone())) {
-                    mistakes.push(Mistake::new(format!("{list}[{index}]"), format!("no task is called {id:?}")));
+                    mistakes
+                        .push(Mistake::new(format!("{list}[{index}]"), format!("no task is called {id:?}")));
                 }
             }
         }
@@ -140,14 +140,16 @@ fn denied_in(tasks: &[TaskSpec], list: &str, denied: &[Vec<String>]) -> Vec<Mist
 }
 
 fn denied_mistake(path: String, command: &[String]) -> Mistake {
-    let message = format!("the host's permissions refuse to run {:?}; choose another command", command.join(" "));
+    let message =
+        format!("the host's permissions refuse to run {:?}; choose another command", command.join(" "));
     Mistake::new(path, message)
 }
 
 /// Every command that a submitted plan or revision would have run, each once, in order of first use. What is not a
 /// command is passed over: submitting it will name the mistake.
 pub(crate) fn commands_in(value: &Value) -> Vec<Vec<String>> {
-    let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let list =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let tasks = ["tasks", "add"].into_iter().flat_map(|key| list(value, key));
     let commands = tasks.flat_map(|task| list(&task, "acceptance")).chain(list(value, "checks"));
     let mut unique: Vec<Vec<String>> = Vec::new();
@@ -181,8 +183,7 @@ fn read_task(value: &Value, path: &str, mistakes: &mut Vec<Mistake>) -> TaskSpec
         id,
     };
     fields.done();
-    let well_formed =
-        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+    let well_formed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
     if !task.id.is_empty() && !task.id.chars().all(well_formed) {
         mistakes.push(Mistake::new(
             format!("{path}.id"),
@@ -201,7 +202,8 @@ fn read_command(value: &Value, path: &str, mistakes: &mut Vec<Mistake>) -> Vec<S
         return Vec::new();
     };
     if items.is_empty() || items.len() > ARGUMENTS_MAX {
-        mistakes.push(Mistake::new(path, format!("expected 1 to {ARGUMENTS_MAX} words, found {}", items.len())));
+        mistakes
+            .push(Mistake::new(path, format!("expected 1 to {ARGUMENTS_MAX} words, found {}", items.len())));
         return Vec::new();
     }
     items
@@ -356,7 +358,8 @@ pub(crate) fn waves<'a>(tasks: impl Iterator<Item = &'a TaskSpec> + Clone) -> BT
     for _ in 0..count {
         let mut changed = false;
         for task in tasks.clone() {
-            let after = task.depends_on.iter().filter_map(|id| wave.get(id.as_str()).copied()).max().unwrap_or(0);
+            let after =
+                task.depends_on.iter().filter_map(|id| wave.get(id.as_str()).copied()).max().unwrap_or(0);
             if wave.insert(&task.id, after + 1) != Some(after + 1) {
                 changed = true;
             }
@@ -437,7 +440,10 @@ mod tests {
 
     #[test]
     fn tasks_that_may_run_together_share_no_path() {
-        assert_eq!(paths(vec![task("a", &["src/"], &[]), task("b", &["src/b.ts"], &[])]), ["tasks[1].files[0]"]);
+        assert_eq!(
+            paths(vec![task("a", &["src/"], &[]), task("b", &["src/b.ts"], &[])]),
+            ["tasks[1].files[0]"]
+        );
         assert_eq!(paths(vec![task("a", &["src/"], &["b"]), task("b", &["src/b.ts"], &[])]), [] as [&str; 0]);
         // a and c are ordered through b
         let chain = vec![task("a", &["x"], &[]), task("b", &["y"], &["a"]), task("c", &["x"], &["b"])];
@@ -455,7 +461,8 @@ mod tests {
 
     #[test]
     fn two_hundred_tasks_are_the_most() {
-        let many = |count: usize| (0..count).map(|i| task(&format!("t{i}"), &[&format!("f{i}")], &[])).collect();
+        let many =
+            |count: usize| (0..count).map(|i| task(&format!("t{i}"), &[&format!("f{i}")], &[])).collect();
         assert_eq!(paths(many(200)), [] as [&str; 0]);
         assert_eq!(paths(many(201)), ["tasks"]);
     }
@@ -473,14 +480,11 @@ mod tests {
 
     #[test]
     fn waves_follow_the_longest_path() {
-        let specs: Vec<TaskSpec> = [
-            task("c", &["3"], &["a", "b"]),
-            task("b", &["2"], &["a"]),
-            task("a", &["1"], &[]),
-        ]
-        .into_iter()
-        .map(|value| serde_json::from_value(value).unwrap())
-        .collect();
+        let specs: Vec<TaskSpec> =
+            [task("c", &["3"], &["a", "b"]), task("b", &["2"], &["a"]), task("a", &["1"], &[])]
+                .into_iter()
+                .map(|value| serde_json::from_value(value).unwrap())
+                .collect();
         assert_eq!(waves(specs.iter()), BTreeMap::from([("a", 1), ("b", 2), ("c", 3)]));
     }
 }

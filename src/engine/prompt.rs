@@ -56,7 +56,8 @@ pub(crate) fn text(mission: &Mission, attempt: &Attempt) -> String {
         }
         Say::Nudge { mistakes: found } if found.is_empty() => {
             let _ = writeln!(text, "{}", heading(mission, attempt));
-            let _ = writeln!(text, "Your turn ended, but {tool} was not called, so nothing of it counts yet.");
+            let _ =
+                writeln!(text, "Your turn ended, but {tool} was not called, so nothing of it counts yet.");
         }
         Say::Nudge { mistakes: found } => {
             let _ = writeln!(text, "{}", heading(mission, attempt));
@@ -109,7 +110,11 @@ fn subject(mission: &Mission, attempt: &Attempt) -> String {
             }
             if let Some(review) = &task.review {
                 section(&mut text, "The last review", &review.summary);
-                section(&mut text, "What it asked for", &list(review.findings.iter().map(|f| f.message.as_str())));
+                section(
+                    &mut text,
+                    "What it asked for",
+                    &list(review.findings.iter().map(|f| f.message.as_str())),
+                );
             }
         }
         Subject::Master => {
@@ -149,7 +154,8 @@ fn task_sections(text: &mut String, mission: &Mission, task: &Task) {
 fn dependencies(mission: &Mission, task: &Task) -> String {
     list(task.spec.depends_on.iter().filter_map(|id| {
         let before = mission.tasks.get(&TaskId(id.clone()))?;
-        let files: Vec<_> = before.report.iter().flat_map(|r| r.changed.iter().map(|c| c.path.as_str())).collect();
+        let files: Vec<_> =
+            before.report.iter().flat_map(|r| r.changed.iter().map(|c| c.path.as_str())).collect();
         let summary = before.work.as_ref().map_or("", |work| work.summary.as_str());
         Some(format!("{id} ({}): {summary} Files: {}", before.spec.title, files.join(", ")))
     }))
@@ -193,7 +199,8 @@ fn changed(report: &CheckReport) -> String {
 /// One line for each command that was run.
 fn evidence(report: &CheckReport) -> String {
     list(report.evidence.iter().filter(|evidence| evidence["kind"] == "command").map(|evidence| {
-        let argv: Vec<_> = evidence["argv"].as_array().into_iter().flatten().filter_map(|a| a.as_str()).collect();
+        let argv: Vec<_> =
+            evidence["argv"].as_array().into_iter().flatten().filter_map(|a| a.as_str()).collect();
         format!("{}: exit code {}, {} ms", argv.join(" "), evidence["exitCode"], evidence["durationMs"])
     }))
 }

@@ -44,9 +44,9 @@ impl Engine {
                 Ok(()) => json!({ "allowed": true }),
                 Err(reason) => json!({ "allowed": false, "reason": reason }),
             },
-            Question::RoleOf { session } => self.attempt_of(session).map_or(Value::Null, |(_, attempt)| {
-                json!({ "role": attempt.role(), "attempt": attempt.id })
-            }),
+            Question::RoleOf { session } => self
+                .attempt_of(session)
+                .map_or(Value::Null, |(_, attempt)| json!({ "role": attempt.role(), "attempt": attempt.id })),
             Question::Follows { session } => self
                 .missions
                 .values()
@@ -76,7 +76,8 @@ impl Engine {
                 attempt.role().name()
             ));
         };
-        if mission.stage != Stage::Executing || !matches!(attempt.turn, Turn::Prompting { .. } | Turn::Working { .. })
+        if mission.stage != Stage::Executing
+            || !matches!(attempt.turn, Turn::Prompting { .. } | Turn::Working { .. })
         {
             return Err("The mission is not running: nothing may be written now. End your turn.".into());
         }

@@ -46,7 +46,10 @@ pub(crate) fn headline(mission: &Mission) -> String {
     let done = format!("{} of {} done", mission.done_count(), count(mission.tasks.len(), "task"));
     match &mission.stage {
         Stage::Paused { reason: PauseReason::Interrupted, .. } => {
-            format!("Mission {} is paused: you broke it off. {done}. /task resumes it, /stop ends it.", mission.id)
+            format!(
+                "Mission {} is paused: you broke it off. {done}. /task resumes it, /stop ends it.",
+                mission.id
+            )
         }
         Stage::Paused { reason: PauseReason::NeedsUser { question }, .. } => {
             format!("Mission {} is paused and needs you. {question}", mission.id)
@@ -90,7 +93,8 @@ pub(crate) fn report(mission: &Mission) -> String {
     if let Some(review) = &mission.master_review {
         let _ = writeln!(text, "\nMaster review: {}", review.summary.trim());
     }
-    let waves = plan::waves(mission.tasks.values().map(|task| &task.spec)).values().copied().max().unwrap_or(0);
+    let waves =
+        plan::waves(mission.tasks.values().map(|task| &task.spec)).values().copied().max().unwrap_or(0);
     let _ = writeln!(
         text,
         "\n{} in {}, {}, {}, {}, {} failed attempts.",
@@ -111,7 +115,9 @@ pub(crate) fn report(mission: &Mission) -> String {
 /// How the missions stand, the one of the asking session first.
 pub(crate) fn status(engine: &Engine, session: &SessionId) -> String {
     let mut missions: Vec<_> = engine.missions().values().collect();
-    missions.sort_by_key(|mission| (mission.follower != *session, !mission.is_open(), std::cmp::Reverse(mission.id)));
+    missions.sort_by_key(|mission| {
+        (mission.follower != *session, !mission.is_open(), std::cmp::Reverse(mission.id))
+    });
     if missions.is_empty() {
         return "There has been no mission in this project. /task \"…\" starts one.".into();
     }
@@ -151,7 +157,9 @@ fn task_line(task: &Task) -> String {
 
 /// The list of tasks of all missions, as Markdown.
 pub(crate) fn todo<'a>(missions: impl Iterator<Item = &'a Mission>) -> String {
-    let mut text = String::from("# Missions\n\nRendered from the orchestrator's journal. Edits are kept as proposals.\n");
+    let mut text = String::from(
+        "# Missions\n\nRendered from the orchestrator's journal. Edits are kept as proposals.\n",
+    );
     for mission in missions {
         let objective = mission.objective.trim().replace('\n', " ");
         let _ = write!(text, "\n## {} ({}): {objective}\n\n", mission.id, stage_word(&mission.stage));

@@ -28,7 +28,8 @@ impl Engine {
     /// The waiting attempt that is admitted next: reviews before work before plans, what has begun before what has
     /// not, then by priority, then the oldest.
     fn next_attempt(&self) -> Option<(MissionId, AttemptId)> {
-        let held: u64 = [Role::Planner, Role::Worker, Role::Reviewer].map(|role| self.slots_held(role)).iter().sum();
+        let held: u64 =
+            [Role::Planner, Role::Worker, Role::Reviewer].map(|role| self.slots_held(role)).iter().sum();
         if held >= self.limits.sessions {
             return None;
         }
@@ -37,7 +38,9 @@ impl Engine {
             .filter(|role| self.slots_held(*role) < role.slots(&self.limits))
             .find_map(|role| {
                 self.live()
-                    .filter(|(mission, attempt)| attempt.role() == role && self.is_admissible(mission, attempt))
+                    .filter(|(mission, attempt)| {
+                        attempt.role() == role && self.is_admissible(mission, attempt)
+                    })
                     .min_by_key(|(mission, attempt)| order(mission, attempt))
                     .map(|(mission, attempt)| (mission.id, attempt.id))
             })
@@ -55,11 +58,13 @@ impl Engine {
     }
 
     fn overlaps_a_lease(&self, files: &[String]) -> bool {
-        self.missions.values().flat_map(|mission| mission.tasks.values()).filter(|task| task.holds_lease()).any(
-            |holder| {
+        self.missions
+            .values()
+            .flat_map(|mission| mission.tasks.values())
+            .filter(|task| task.holds_lease())
+            .any(|holder| {
                 holder.spec.files.iter().any(|held| files.iter().any(|file| lease::overlap(held, file)))
-            },
-        )
+            })
     }
 }
 

@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use orchestrator_engine::{
-    Agents, Answer, AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Event, Finding, Handled, HostError,
-    Interruption, Limits, Millis, Outcome, Question, Role, SessionId, Stage, TaskState, TurnFacts, Verdict,
+    Agents, Answer, AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Event, Finding, Handled,
+    HostError, Interruption, Limits, Millis, Outcome, Question, Role, SessionId, Stage, TaskState, TurnFacts,
+    Verdict,
 };
 use serde_json::{Value, json};
 
@@ -37,7 +38,11 @@ enum Happening {
     Deliver(Event),
     Execute(Effect),
     /// The model's turn in answer to a prompt ends.
-    EndTurn { session: SessionId, prompt: EffectId, facts: TurnFacts },
+    EndTurn {
+        session: SessionId,
+        prompt: EffectId,
+        facts: TurnFacts,
+    },
 }
 
 struct World {
@@ -95,7 +100,12 @@ impl World {
     }
 
     fn start(&mut self) {
-        let limits = Limits { worker_slots: self.worker_slots, iterations: 4, steps_per_minute: 30, ..Limits::default() };
+        let limits = Limits {
+            worker_slots: self.worker_slots,
+            iterations: 4,
+            steps_per_minute: 30,
+            ..Limits::default()
+        };
         self.handle(Event::EngineStarted { limits, agents: Agents::default() });
     }
 
@@ -228,9 +238,16 @@ impl World {
                     None => s.attempt == attempt,
                 });
                 let event = match found {
-                    None => Event::SessionLookedUp { effect, session: None, prompted: false, busy: false, facts: None },
+                    None => Event::SessionLookedUp {
+                        effect,
+                        session: None,
+                        prompted: false,
+                        busy: false,
+                        facts: None,
+                    },
                     Some(found) => {
-                        let entry = prompt.and_then(|prompt| found.prompts.iter().find(|(id, _)| *id == prompt));
+                        let entry =
+                            prompt.and_then(|prompt| found.prompts.iter().find(|(id, _)| *id == prompt));
                         Event::SessionLookedUp {
                             effect,
                             session: Some(found.id.clone()),
@@ -242,7 +259,9 @@ impl World {
                 };
                 self.deliver(5, event);
             }
-            Effect::TakeSnapshot { effect, .. } => self.deliver(2, Event::SnapshotTaken { effect, snapshot: json!({}) }),
+            Effect::TakeSnapshot { effect, .. } => {
+                self.deliver(2, Event::SnapshotTaken { effect, snapshot: json!({}) })
+            }
             Effect::RunChecks { effect, subject, commands, .. } => {
                 assert!(!commands.is_empty(), "checks without a command");
                 let report = self.check_report(&subject);
@@ -377,7 +396,8 @@ impl World {
         if matches!(subject, CheckSubject::Task { claimed, .. } if claimed.is_empty()) {
             panic!("checks of a task without a submission");
         }
-        let finding = Finding { code: "COMMAND_FAILED".into(), path: None, message: "1".into(), detail: None };
+        let finding =
+            Finding { code: "COMMAND_FAILED".into(), path: None, message: "1".into(), detail: None };
         CheckReport {
             verdict,
             findings: if verdict == Verdict::Pass { vec![] } else { vec![finding] },
@@ -503,7 +523,10 @@ impl World {
                         self.request_mission("");
                     }
                 }
-                Stage::Planning | Stage::Executing | Stage::Verifying { .. } | Stage::MasterReview
+                Stage::Planning
+                | Stage::Executing
+                | Stage::Verifying { .. }
+                | Stage::MasterReview
                 | Stage::Stopping { .. } => {}
             }
             if self.rng.u32(..200) == 0 {
@@ -516,7 +539,10 @@ impl World {
             self.user();
             self.step();
         }
-        panic!("the mission does not come to an end: {}", self.engine.answer(&Question::Status { session: ROOT.into() })["text"]);
+        panic!(
+            "the mission does not come to an end: {}",
+            self.engine.answer(&Question::Status { session: ROOT.into() })["text"]
+        );
     }
 
     fn step(&mut self) {
