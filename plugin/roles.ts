@@ -95,7 +95,8 @@ export function register(config: Config): Registered {
   }
 
   const agents = (config.agent ??= {})
-  const bash = rules["bash"] ?? "allow"
+  // What no rule of the user's names is allowed, as the host has it.
+  const bash = typeof rules["bash"] === "string" ? rules["bash"] : { "*": rules["*"] ?? "allow", ...rules["bash"] }
   for (const [role, { prompt, description, permission }] of Object.entries(ROLES)) {
     const name = free(role, agents)
     registered.agents[role as RoleName] = name
