@@ -172,6 +172,16 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
       if (await engine.ask({ type: "follows", session: sessionID })) output.message.agent = registered.agents.commander
     },
 
+    async "experimental.chat.messages.transform"(_, { messages }) {
+      // A message that holds the turn may have come in between the calls of tools and the answer that reads their results.
+      const intrudes = (index: number) => {
+        const before = messages[index - 1]?.info
+        if (before?.role !== "assistant" || before.finish !== "tool-calls") return false
+        return effects.ours(messages[index]?.parts ?? []) === "hold"
+      }
+      for (let index = messages.length; index-- > 1; ) if (intrudes(index)) messages.splice(index, 1)
+    },
+
     async "chat.params"({ sessionID, agent, message }) {
       if (HOUSEKEEPING.has(agent)) return
       if (effects.owns(sessionID)) post({ type: "stepStarted", session: sessionID })
