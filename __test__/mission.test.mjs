@@ -166,6 +166,18 @@ async function until(what, condition) {
   assert.fail(`not in ${DEADLINE_MS} ms: ${what}`)
 }
 
+/** Waits until the user has been shown a toast in the project. */
+const toasted = ({ directory, host }, text, from) =>
+  host.events().waitFor(({ type, properties, directory: of }) => type === "tui.toast.show" && of === directory && text.test(properties.message), DEADLINE_MS, from)
+
+function isAlive(pid) {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
 /** The results of a tool that a model was shown, over all requests of a session. */
 function resultsOf(requests, tool) {
   const messages = requests.at(-1)?.messages ?? []
@@ -356,4 +368,259 @@ test("a worker that does not fill in its blank is asked again, at most twice, an
   assert.match(promptsOf(a)[1], /submit_work was not called, so nothing of it counts yet/)
   assert.equal(promptsOf(b).length, 2)
   assert.equal(scene.asked("fresh").length, 2)
+})
+
+test("/stop ends every session and every process of the mission, for good", async (t) => {
+  // Without it workers go on spending tokens and writing after the user has said stop.
+  const sleeper = ["sh", "-c", "echo $$ > .git/pid; exec sleep 300"]
+  const scene = await setUp(t, {
+    scenario: scenario({
+      plan: [submitPlan([task("a"), task("b"), task("c", { acceptance: [sleeper] })])],
+      work: { a: [{ fault: "hang" }], b: [{ text: "thinking", fault: "hang" }], c: does("c") },
+    }),
+  })
+  const session = await scene.createSession()
+  const report = scene.command(session, "task", "Three tasks")
+  await Promise.all([scene.reached("work a"), scene.reached("work b"), until("the check runs", () => scene.has(".git/pid") && scene.read(".git/pid"))])
+  const pid = Number(scene.read(".git/pid"))
+  assert.ok(isAlive(pid))
+
+  assert.match(await scene.command(session, "stop"), /Mission m1 is stopped\. 0 of 3 tasks done\./)
+  assert.match(await report, /Mission m1 is stopped/)
+  assert.ok(!isAlive(pid), "the check's process is alive")
+  await until("no session is busy", async () => Object.keys(await scene.status()).length === 0)
+  for (const rule of ["work a", "work b"]) assert.ok(scene.asked(rule).every(({ aborted }) => aborted))
+  assert.equal(scene.mission().stage, "stopped")
+
+  const requests = scene.model.requests.filter(({ agent }) => agent === "worker").length
+  await scene.request("POST", "/instance/dispose")
+  const run = await scene.run("--command", "status")
+  assert.match(run.stdout, /Mission m1 is stopped\. 0 of 3 tasks done\./)
+  assert.equal(scene.model.requests.filter(({ agent }) => agent === "worker").length, requests)
+})
+
+test("answers without a finish reason are cut off soon, and the task is done in a fresh session", async (t) => {
+  // Without it OpenCode asks such a model again for ever, hundreds of times a minute.
+  const scene = await setUp(t, {
+    scenario: scenario({
+      plan: [submitPlan([task("a")])],
+      work: { a: does("a") },
+      rules: [{ name: "endless", when: { agent: "worker", firstUser: ": task a\n(?![^]*broke off)" }, steps: [{ text: "and so on", fault: "noFinish" }], repeat: true }],
+    }),
+  })
+  const session = await scene.createSession()
+  assert.match(await scene.command(session, "task", "Endless"), /is sealed[^]*1 failed attempts/)
+  assert.ok(scene.asked("endless").length < 12, `${scene.asked("endless").length} requests`)
+  assert.match(promptsOf(scene.asked("work a"))[0], /broke off\nthe model's answers ended 3 times in a row without a finish reason/)
+  assert.notEqual(scene.asked("endless")[0].sessionID, scene.asked("work a")[0].sessionID)
+})
+
+test("breaking off the root's turn pauses the mission, and /task without an objective resumes it", async (t) => {
+  // Without it Esc either loses the mission or does not reach its workers.
+  const scene = await setUp(t, {
+    scenario: scenario({ plan: [submitPlan([task("a"), task("b", { depends_on: ["a"] })])], work: { a: [{ text: "thinking", fault: "hang" }, ...does("a")], b: does("b") } }),
+  })
+  const session = await scene.createSession()
+  const mark = host.events().all.length
+  const first = scene.command(session, "task", "Interrupt").catch(() => "broken off")
+  await scene.reached("work a")
+  await scene.request("POST", `/session/${session}/abort`)
+  await first
+  await toasted(scene, /Mission m1 is paused: you broke it off\. 0 of 2 tasks done\. \/task resumes it/, mark)
+  await scene.until("it is paused", ({ stage, live }) => stage === "paused" && live === 0)
+  await until("no session is busy", async () => Object.keys(await scene.status()).length === 0)
+  assert.ok(scene.asked("work a")[0].aborted)
+
+  assert.match(await scene.command(session, "task"), /Mission m1 is sealed\. 2 of 2 tasks done\./)
+  const sessions = new Set(scene.asked("work a").map(({ sessionID }) => sessionID))
+  assert.equal(sessions.size, 1)
+  assert.match(promptsOf(scene.asked("work a"))[1], /You were interrupted\. Look at what is done, finish the rest\./)
+})
+
+test("a user's edit of the rendered list reaches the commander as a proposal, and the list is rendered again", async (t) => {
+  // Without it what a person writes into .opencode/todo.md is lost without a word.
+  const scene = await setUp(t, { scenario: scenario({ plan: [submitPlan([task("a")])], work: { a: [waitAt("edited"), ...does("a")] } }) })
+  const session = await scene.createSession()
+  const mark = host.events().all.length
+  const report = scene.command(session, "task", "List")
+  await scene.reached("work a")
+  await until("the list is rendered", () => scene.has(".opencode/todo.md") && scene.todo().includes("- [ ] a running"))
+  scene.put(".opencode/todo.md", `${scene.todo()}- [ ] please also write b.txt\n`)
+  await toasted(scene, /Your edit of \.opencode\/todo\.md was kept/, mark)
+  const told = await until("the commander is told", async () => (await scene.messages(session)).map(({ parts }) => textOf(parts)).find((text) => text.includes("please also write b.txt")))
+  assert.match(told, /The user edited \.opencode\/todo\.md\.[^]*revise_plan[^]*- \[ \] a running: Write a\n- \[ \] please also write b\.txt/)
+  await until("the list is as it was", () => !scene.todo().includes("please also"))
+  assert.match(scene.todo(), /- \[ \] a running: Write a\n/)
+  scene.open("edited")
+  assert.match(await report, /is sealed/)
+  assert.ok(scene.asked("command").some((request) => promptsOf([request]).some((prompt) => prompt.includes("please also write b.txt"))))
+})
+
+test("/status answers at once, in any session and in any process; another process may not start a mission", async (t) => {
+  // Without it nobody can see how a mission stands, or two processes run one project.
+  const scene = await setUp(t, { scenario: scenario({ plan: [submitPlan([task("a"), task("b")])], work: { a: [waitAt("seen"), ...does("a")], b: does("b") } }) })
+  const session = await scene.createSession()
+  const report = scene.command(session, "task", "Status")
+  await scene.until("b is done", ({ tasks }) => tasks.find(({ id }) => id === "b")?.state === "done")
+  await scene.reached("work a")
+
+  const elsewhere = await scene.command(await scene.createSession(), "status")
+  assert.match(elsewhere, /^Mission m1 is executing\. 1 of 2 tasks done\.\n\n- a running: Write a\n- b done: Write b\n\nRound 1, 1 session under way/)
+
+  const mark = host.events().all.length
+  const inside = scene.command(session, "status")
+  const shown = ({ type, properties }) => type === "message.part.updated" && properties.part.sessionID === session && properties.part.text?.startsWith("Mission m1 is executing")
+  await host.events().waitFor(shown, DEADLINE_MS, mark)
+
+  const status = await scene.run("--command", "status")
+  assert.deepEqual([status.code, status.timedOut], [0, false], status.stderr)
+  assert.match(status.stdout, /Mission m1 is executing\. 1 of 2 tasks done\.\n- a running: Write a\n- b done: Write b/)
+  const second = await scene.run("--command", "task", "Another")
+  assert.match(second.stdout, new RegExp(`process ${host.pid} owns this project`))
+  assert.equal(scene.mission().id, 1)
+
+  scene.open("seen")
+  await Promise.all([report, inside])
+  const said = (await scene.messages(session)).filter(({ info }) => info.role === "assistant").map(({ parts }) => textOf(parts))
+  assert.match(said.at(-1), /Mission m1 is sealed/)
+})
+
+test("a user's own agent and command keep their names, and a mission works beside them", async (t) => {
+  // Without it installing the plugin breaks what a user has configured.
+  const config = {
+    agent: { worker: { prompt: "You are the user's worker.", description: "mine", mode: "subagent" } },
+    command: { status: { template: "STATUS OF THE USER", description: "mine" } },
+  }
+  const rules = [{ name: "mine", when: { user: "^STATUS OF THE USER" }, steps: [say("the user's status")], repeat: true }]
+  const scene = await setUp(t, { config, scenario: scenario({ plan: [submitPlan([task("a")])], work: { a: does("a") }, rules }) })
+  const session = await scene.createSession()
+  assert.match(await scene.command(session, "task", "Beside"), /is sealed/)
+  assert.match(await scene.command(session, "orchestrator-status"), /Mission m1 is sealed/)
+  assert.equal(await scene.command(session, "status"), "the user's status")
+  const { agent, command } = await scene.request("GET", "/config")
+  assert.deepEqual([agent.worker.prompt, agent.worker.description, agent.worker.mode], ["You are the user's worker.", "mine", "subagent"])
+  assert.match(agent["orchestrator-worker"].prompt, /^You carry out one task/)
+  assert.deepEqual(command.status, config.command.status)
+  assert.deepEqual(Object.keys(command).sort(), ["orchestrator-status", "status", "stop", "task"])
+})
+
+test("a command that the user's permissions refuse is refused in a plan, and not run", async (t) => {
+  // Without it a plan gets round what the user has forbidden to the agents.
+  const rm = ["rm", "-rf", "x"]
+  const scene = await setUp(t, {
+    files: { x: "precious" },
+    config: { permission: { bash: { "rm *": "deny" } } },
+    scenario: scenario({ plan: [submitPlan([task("a", { acceptance: [["true"], rm] })], [rm]), submitPlan([task("a")])], work: { a: does("a") } }),
+  })
+  const session = await scene.createSession()
+  assert.match(await scene.command(session, "task", "Remove"), /is sealed/)
+  const [refused] = resultsOf(scene.asked("plan"), "submit_plan")
+  assert.match(refused, /tasks\[0\]\.acceptance\[1\]: the host's permissions refuse to run "rm -rf x"/)
+  assert.match(refused, /checks\[0\]: the host's permissions refuse to run "rm -rf x"/)
+  assert.equal(scene.read("x"), "precious")
+})
+
+test("a question in the session of a running mission is answered at once, tools included", async (t) => {
+  // Without it the commander falls silent until the mission is over, or `opencode run` leaves before that.
+  const steps = [{ text: "Let me look.", tool: "mission_status" }, say("Task a is running.")]
+  const scene = await setUp(t, {
+    scenario: scenario({
+      plan: [submitPlan([task("a")])],
+      work: { a: [waitAt("asked"), ...does("a")] },
+      rules: [{ name: "question", when: { agent: "commander", user: "^How is it going" }, steps }],
+    }),
+  })
+  const session = await scene.createSession()
+  const report = scene.command(session, "task", "Question")
+  await scene.reached("work a")
+  const answer = scene.request("POST", `/session/${session}/message`, { parts: [{ type: "text", text: "How is it going?" }] })
+  const said = async () => (await scene.messages(session)).filter(({ info }) => info.role === "assistant" && info.time.completed).map(({ parts }) => textOf(parts))
+  await until("it is answered", async () => (await said()).includes("Task a is running."))
+  assert.match(resultsOf(scene.asked("question"), "mission_status")[0], /Mission m1 is executing[^]*- a running: Write a/)
+  assert.equal((await scene.status())[session].type, "busy")
+  scene.open("asked")
+  await Promise.all([report, answer])
+  assert.match((await said()).at(-1), /^Mission m1 is sealed/)
+})
+
+test("a session without a mission is as it is without the plugin", async (t) => {
+  // Without it every user pays for the plugin in each request, mission or not.
+  const greets = { rules: [{ name: "hello", when: { user: "^hello" }, steps: [say("hello")], repeat: true }] }
+  const mine = { mine: { prompt: "You are mine.", mode: "primary", permission: { edit: "deny", bash: { "*": "allow", "git push": "deny" } } } }
+  const scenes = [
+    { scene: await setUp(t, { scenario: greets }), agent: "build" },
+    { scene: await setUp(t, { scenario: greets, config: { permission: "allow" } }), agent: "build" },
+    { scene: await setUp(t, { scenario: greets, config: { agent: mine } }), agent: "mine" },
+    { scene: await setUp(t, { scenario: greets, config: { permission: { "*": "allow", edit: "ask" } } }), agent: "plan" },
+  ]
+  const plain = await startHost({ ...common(), plugin: [], project: mkdtempSync(join(folder, "base-")) })
+  try {
+    for (const { scene, agent } of scenes) {
+      for (const by of [plain, host]) {
+        scene.host = by
+        const session = await scene.createSession()
+        await scene.request("POST", `/session/${session}/message`, { agent, parts: [{ type: "text", text: "hello" }] })
+      }
+      const asked = scene.asked("hello").map(({ tools, toolsBytes, systemBytes, messages }) => ({ tools, toolsBytes, systemBytes, messages }))
+      assert.equal(asked.length, 2)
+      assert.deepEqual(asked[1], asked[0])
+      assert.ok(!scene.has(".opencode/orchestrator"))
+      assert.ok(!scene.has(".opencode/todo.md"))
+    }
+  } finally {
+    await plain.stop()
+  }
+})
+
+test("kill -9 in mid-mission costs what was in the air: the next start goes on from the journal", async (t) => {
+  // Without it a crash loses a mission, or does finished work again.
+  const start = () => startHost({ ...common(), project: mkdtempSync(join(folder, "base-")) })
+  let own = await start()
+  t.after(() => own.stop())
+  const hang = { text: "thinking", fault: "hang" }
+  const check = ["sh", "-c", `echo run >> .git/runs; ${waiting("checked")}; test -s a.txt`]
+  const planning = await setUp(t, { scenario: scenario({ plan: [hang, submitPlan([task("a")])], work: { a: does("a") } }) })
+  const working = await setUp(t, {
+    scenario: scenario({
+      plan: [submitPlan([task("a"), task("b"), task("c", { depends_on: ["a", "b"] })])],
+      work: { a: does("a"), b: [hang, ...does("b")], c: does("c") },
+    }),
+  })
+  const checking = await setUp(t, { scenario: scenario({ plan: [submitPlan([task("a", { acceptance: [check] })])], work: { a: does("a") } }) })
+  const scenes = [planning, working, checking]
+  const sessions = []
+  for (const scene of scenes) {
+    scene.host = own
+    const session = await scene.createSession()
+    sessions.push(session)
+    scene.command(session, "task", "Survive").catch(() => "the host was killed")
+  }
+  await planning.reached("plan")
+  await working.reached("work b")
+  await working.until("a is done", ({ tasks }) => tasks.some(({ id, state }) => id === "a" && state === "done"))
+  await until("the check runs", () => checking.has(".git/runs"))
+  const prompts = scenes.map((scene) => scene.mission().prompts)
+  await own.kill9()
+
+  own = await start()
+  checking.open("checked")
+  for (const scene of scenes) {
+    scene.host = own
+    await scene.request("GET", "/config")
+  }
+  for (const [index, scene] of scenes.entries()) {
+    await scene.until("it is sealed", ({ stage }) => stage === "sealed")
+    verifyJournal(scene.directory)
+    const said = async () => (await scene.messages(sessions[index])).some(({ info, parts }) => info.role === "assistant" && textOf(parts).startsWith("Mission m1 is sealed"))
+    await until("the session is told", said)
+  }
+  const once = (requests) => assert.equal(new Set(requests.map(({ sessionID }) => sessionID)).size, 1)
+  for (const asked of [planning.asked("plan"), working.asked("plan"), working.asked("work a"), working.asked("work b"), checking.asked("work a")]) once(asked)
+  assert.deepEqual(promptsOf(planning.asked("plan")).map((text) => /You were interrupted/.test(text)), [false, true])
+  assert.deepEqual(promptsOf(working.asked("work b")).map((text) => /You were interrupted/.test(text)), [false, true])
+  assert.equal(promptsOf(working.asked("work a")).length, 1)
+  assert.equal(promptsOf(checking.asked("work a")).length, 1)
+  assert.equal(checking.read(".git/runs"), "run\nrun\n")
+  // What was still to do, and one prompt more for a session that was interrupted.
+  assert.deepEqual(scenes.map((scene, index) => scene.mission().prompts - prompts[index]), [4, 5, 2])
 })
