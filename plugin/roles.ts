@@ -95,8 +95,10 @@ export function register(config: Config): Registered {
   }
 
   const agents = (config.agent ??= {})
-  // What no rule of the user's names is allowed, as the host has it.
-  const bash = typeof rules["bash"] === "string" ? rules["bash"] : { "*": rules["*"] ?? "allow", ...rules["bash"] }
+  // The commands of a plan are run by the engine; they need what the user's rules for `bash` say of them.
+  const others = typeof rules["*"] === "string" ? rules["*"] : "allow"
+  const check_command = underUsers({ "*": others }, rules["bash"])
+  const read = underUsers(READ, rules["read"])
   for (const [role, { prompt, description, permission }] of Object.entries(ROLES)) {
     const name = free(role, agents)
     registered.agents[role as RoleName] = name
@@ -106,8 +108,7 @@ export function register(config: Config): Registered {
       // Hidden primary agents are neither offered to other agents nor in the list the user switches through.
       mode: "primary",
       hidden: true,
-      // The commands of a plan are run by the engine; they need what the user's rules for `bash` say of them.
-      permission: { ...permission, check_command: bash } as object,
+      permission: { ...permission, ...("read" in permission && { read }), check_command } as object,
     }
   }
 
@@ -120,6 +121,11 @@ export function register(config: Config): Registered {
     commands[name] = { template, description, agent: registered.agents.commander }
   }
   return registered
+}
+
+/** Patterns with the user's behind them, where they win. */
+function underUsers(patterns: Record<string, string>, users: Rules[string] | undefined): Rules[string] {
+  return typeof users === "string" ? users : { ...patterns, ...users }
 }
 
 /** The rules with ours at the end, where they win. */
