@@ -287,6 +287,22 @@ test("a bad scenario is refused with the path of each mistake", () => {
   assert.throws(() => parseScenario(join(folder, "missing.json")), ScenarioError)
 })
 
+test("a $file is the text beside the scenario, and nothing in it is a placeholder", async (t) => {
+  // Without it sources in a scenario are lines of JSON; with placeholders a template literal would be refused.
+  writeFileSync(join(folder, "source.js"), "`${name} $${name}`")
+  const scenario = join(folder, "with-file.json")
+  const write = { name: "write", args: { filePath: "${file}.js", content: { $file: "source.js" } } }
+  writeFileSync(scenario, JSON.stringify({ rules: [{ name: "a", when: { user: "(?<file>.*)" }, steps: [{ tools: [write] }] }] }))
+  const server = await startModel({ scenario })
+  t.after(() => server.close())
+  const { choices } = await (await post(server, [["user", "it"]])).json()
+  const args = JSON.parse(choices[0].message.tool_calls[0].function.arguments)
+  assert.deepEqual(args, { filePath: "it.js", content: "`${name} $${name}`" })
+
+  rmSync(join(folder, "source.js"))
+  assert.throws(() => parseScenario(scenario), /with-file\.json: ENOENT/)
+})
+
 test("what is no chat request is refused", async (t) => {
   const server = await model(t, [{ name: "r", when: {}, steps: [{ text: "x" }] }])
   assert.equal((await fetch(`${server.url}/embeddings`)).status, 404)

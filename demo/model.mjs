@@ -7,6 +7,9 @@
  * The first rule in the list that matches and has a step left answers; when all that match are used up the answer is
  * the text "done"; when none matches it is "no rule", and the request is counted as unmatched.
  *
+ * `{ "$file": "path" }` in the place of a text is the text of that file, without placeholders; paths are relative to the
+ * scenario's file. So the sources that a model writes are files, and not lines of JSON.
+ *
  * OpenCode's own title and compaction requests share the session id of the conversation they are about. Only rules
  * with `when.agent` "title" or "compaction" see them; otherwise they get a fixed text and take no step from anybody.
  *
@@ -14,6 +17,7 @@
  */
 import { appendFileSync, readFileSync, realpathSync } from "node:fs"
 import { createServer } from "node:http"
+import { dirname, resolve } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
@@ -196,7 +200,7 @@ export function parseScenario(scenario) {
   let value = scenario
   if (typeof scenario === "string") {
     try {
-      value = JSON.parse(readFileSync(scenario, "utf8"))
+      value = withFiles(JSON.parse(readFileSync(scenario, "utf8")), dirname(scenario))
     } catch (error) {
       throw new ScenarioError(`${origin}: ${/** @type {Error} */ (error).message}`, { cause: error })
     }
@@ -518,6 +522,22 @@ function fill(value, captures) {
   if (Array.isArray(value)) return value.map((item) => fill(item, captures))
   if (value === null || typeof value !== "object") return value
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fill(item, captures)]))
+}
+
+/**
+ * The value with each `{ "$file": … }` replaced by the text of the file, escaped so that nothing in it is a placeholder.
+ * @param {unknown} value
+ * @param {string} folder
+ * @returns {unknown}
+ */
+function withFiles(value, folder) {
+  if (Array.isArray(value)) return value.map((item) => withFiles(item, folder))
+  if (value === null || typeof value !== "object") return value
+  const entries = Object.entries(value)
+  const [key, path] = entries[0] ?? []
+  if (entries.length === 1 && key === "$file" && typeof path === "string")
+    return readFileSync(resolve(folder, path), "utf8").replace(PLACEHOLDER, "$$$&")
+  return Object.fromEntries(entries.map(([key, item]) => [key, withFiles(item, folder)]))
 }
 
 /**
