@@ -3,7 +3,8 @@
  *
  * A home is a folder with the five directories OpenCode asks the environment for, prepared so that a start takes two
  * seconds: OpenCode waits for `npm install @opencode-ai/plugin` in each of its config folders, unless the folder has
- * `node_modules` and a lockfile that names the package. Nothing of the user's own OpenCode is read or written.
+ * `node_modules` and a lockfile that names the package. Nothing of the user's own OpenCode is read or written, except by
+ * `runUsersHost`.
  *
  * Every process runs in a group of its own and has a guard (`guard.mjs`) that ends it when this process dies, however it
  * dies, or after `maxSeconds`. Process groups make this POSIX only.
@@ -184,6 +185,21 @@ export async function runHost({ args, timeoutMs = RUN_TIMEOUT_MS, ...options }) 
 }
 
 /**
+ * Runs OpenCode once as its user would: with their own home, configuration and credentials, and the plugins added.
+ * @param {{ project: string, plugin: string[], args: string[], maxSeconds: number }} options
+ * @returns {Promise<{ code: number | null, stdout: string, stderr: string }>}
+ */
+export async function runUsersHost({ project, plugin, args, maxSeconds }) {
+  // What is configured here comes on top of the user's files, and their plugins stay.
+  // OpenCode believes PWD, where there is one, rather than the directory it was started in.
+  const env = { ...process.env, PWD: project, OPENCODE_CONFIG_CONTENT: JSON.stringify({ plugin }) }
+  const run = start({ binary: opencodeBinary(), project, args, maxSeconds, env })
+  const { code } = await run.exited
+  await run.stop()
+  return { code, ...run.output }
+}
+
+/**
  * Makes and prepares a home in the system's temporary folder. The caller removes it.
  * @returns {string}
  */
@@ -218,7 +234,7 @@ export function opencodeBinary() {
 }
 
 /**
- * Starts the binary in its own process group, with a guard.
+ * Starts the binary in a home of its own.
  * @param {HostOptions} options
  * @param {string[]} args
  */
@@ -230,20 +246,13 @@ function launch({ project, plugin = [], model, config = {}, env = {}, snapshot, 
   // Not opencode.json: that one is the user's in this home, for an installer to edit.
   const configFile = join(home, "host.json")
   writeFileSync(configFile, JSON.stringify(merge(baseConfig({ plugin, model, snapshot }), config), null, 2))
-
-  const guard = spawn(process.execPath, [fileURLToPath(new URL("guard.mjs", import.meta.url)), String(maxSeconds), ...(given ? [] : [home])], {
-    detached: true,
-    stdio: ["pipe", "ignore", "inherit"],
-  })
-  const guardEnded = new Promise((resolve) => guard.once("exit", resolve))
-  guard.unref()
-  const guardInput = /** @type {import("node:net").Socket} */ (guard.stdin)
-  guardInput.on("error", () => {}).unref() // it has ended before us: its time was over
-
-  const child = spawn(binary, args, {
-    cwd: project,
-    detached: true,
-    stdio: ["ignore", "pipe", "pipe"],
+  const logBefore = readLog(home).length
+  const run = start({
+    binary,
+    project,
+    args,
+    maxSeconds,
+    ...(!given && { remove: home }),
     env: {
       ...Object.fromEntries(INHERITED.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]))),
       HOME: home,
@@ -258,7 +267,30 @@ function launch({ project, plugin = [], model, config = {}, env = {}, snapshot, 
       ...env,
     },
   })
-  const logBefore = readLog(home).length
+  return { ...run, home, log: () => readLog(home).slice(logBefore) }
+}
+
+/**
+ * Starts the binary in its own process group, with a guard.
+ * @param {{ binary: string, project: string, args: string[], env: NodeJS.ProcessEnv, maxSeconds: number, remove?: string }} options
+ *   `remove`: a folder that the guard removes at the end.
+ */
+function start({ binary, project, args, env, maxSeconds, remove }) {
+  const guard = spawn(process.execPath, [fileURLToPath(new URL("guard.mjs", import.meta.url)), String(maxSeconds), ...(remove ? [remove] : [])], {
+    detached: true,
+    stdio: ["pipe", "ignore", "inherit"],
+  })
+  const guardEnded = new Promise((resolve) => guard.once("exit", resolve))
+  guard.unref()
+  const guardInput = /** @type {import("node:net").Socket} */ (guard.stdin)
+  guardInput.on("error", () => {}).unref() // it has ended before us: its time was over
+
+  const child = spawn(binary, args, {
+    cwd: project,
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+    env,
+  })
   const output = { stdout: "", stderr: "" }
   child.stdout.setEncoding("utf8").on("data", (text) => (output.stdout += text))
   child.stderr.setEncoding("utf8").on("data", (text) => (output.stderr += text))
@@ -290,11 +322,9 @@ function launch({ project, plugin = [], model, config = {}, env = {}, snapshot, 
     guardInput.write("group 0\n")
   }
   return {
-    home,
     pid,
     output,
     exited,
-    log: () => readLog(home).slice(logBefore),
     async stop() {
       await end("SIGTERM")
       guardInput.end()
