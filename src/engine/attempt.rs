@@ -424,7 +424,7 @@ impl Engine {
             Some((*mission_id, attempt.id))
         });
         let Some((mission_id, id)) = found else {
-            return self.check_failed(now, effect, error);
+            return self.check_failed(effect, error);
         };
         let limits = self.limits.clone();
         let attempt = self.attempt_mut(mission_id, id);
@@ -863,7 +863,7 @@ impl Engine {
         failure: &Failure,
     ) {
         if recoveries >= self.limits.recoveries {
-            return self.give_up(now, mission_id, &subject, failure);
+            return self.give_up(mission_id, &subject, failure);
         }
         let recoveries = recoveries + 1;
         let not_before = Some(now + backoff_ms(recoveries));

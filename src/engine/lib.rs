@@ -49,7 +49,7 @@ pub use event::{
 pub use id::{AttemptId, EffectId, MissionId, RequestId, SessionId, TaskId};
 pub use lease::{PathMistake, normalize, paths_written};
 pub use limits::{LIMITS, Limit, Limits};
-pub use mission::{Mission, PauseReason, Phase, Stage, Task, TaskState};
+pub use mission::{Checks, Mission, PauseReason, Phase, Stage, Task, TaskState};
 pub use plan::{Plan, Priority, Revision, TaskSpec};
 pub use question::{Question, Role};
 
@@ -159,7 +159,7 @@ impl Engine {
                 self.review_submitted(request, &session, &review)
             }
             Event::PlanRevised { request, session, revision, denied } => {
-                self.plan_revised(now, request, &session, &revision, &denied)
+                self.plan_revised(request, &session, &revision, &denied)
             }
             Event::SessionOpened { effect, session } => self.session_opened(now, effect, session),
             Event::PromptSent { effect } => self.prompt_sent(now, effect),
@@ -172,7 +172,7 @@ impl Engine {
             Event::StepFinished { session, finish } => self.step_finished(now, &session, &finish),
             Event::TurnEnded { session, prompt, facts } => self.turn_ended(now, &session, prompt, &facts),
             Event::SnapshotTaken { effect, snapshot } => self.snapshot_taken(now, effect, snapshot),
-            Event::ChecksFinished { effect, report } => self.checks_finished(now, effect, report),
+            Event::ChecksFinished { effect, report } => self.checks_finished(effect, report),
             Event::TodoEdited { text, cut } => self.todo_edited(text, cut),
         }
     }

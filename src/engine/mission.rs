@@ -57,10 +57,7 @@ pub enum Stage {
     Planning,
     Executing,
     /// Behind the barrier: the project's checks run.
-    Verifying {
-        effect: EffectId,
-        until: Millis,
-    },
+    Verifying(Checks),
     MasterReview,
     Paused {
         reason: PauseReason,
@@ -133,11 +130,7 @@ pub enum TaskState {
     Running {
         attempt: AttemptId,
     },
-    Checking {
-        effect: EffectId,
-        until: Millis,
-        losses: u64,
-    },
+    Checking(Checks),
     Reviewing {
         attempt: AttemptId,
     },
@@ -149,14 +142,22 @@ pub enum TaskState {
     Cancelled,
 }
 
+/// Checks that run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checks {
+    pub effect: EffectId,
+    /// When their outcome is taken for lost.
+    pub until: Millis,
+    /// Runs before this one whose outcome was lost.
+    pub losses: u64,
+}
+
 impl Mission {
     /// Whether it may launch work.
     #[must_use]
     pub fn is_under_way(&self) -> bool {
-        matches!(
-            self.stage,
-            Stage::Planning | Stage::Executing | Stage::Verifying { .. } | Stage::MasterReview
-        )
+        matches!(self.stage, Stage::Planning | Stage::Executing | Stage::Verifying(_) | Stage::MasterReview)
     }
 
     /// Whether it has not come to its end.
@@ -176,15 +177,8 @@ impl Mission {
             .values()
             .filter(|attempt| self.counts_time(attempt))
             .filter_map(|attempt| attempt.next_deadline(limits));
-        let checks = self.tasks.values().filter_map(|task| match task.state {
-            TaskState::Checking { until, .. } if self.is_open() => Some(until),
-            _ => None,
-        });
-        let verifying = match self.stage {
-            Stage::Verifying { until, .. } => Some(until),
-            _ => None,
-        };
-        attempts.chain(checks).chain(verifying).min()
+        let checks = self.tasks.values().filter_map(Task::checks).chain(self.checks());
+        attempts.chain(checks.map(|checks| checks.until)).min()
     }
 
     /// Whether the last run of the project's checks did not pass.
@@ -192,18 +186,23 @@ impl Mission {
         self.project_report.as_ref().is_some_and(|report| report.verdict != Verdict::Pass)
     }
 
+    /// The project's checks, while they run.
+    fn checks(&self) -> Option<Checks> {
+        if let Stage::Verifying(checks) = self.stage { Some(checks) } else { None }
+    }
+
     pub(crate) fn done_count(&self) -> usize {
         self.tasks.values().filter(|task| task.state == TaskState::Done).count()
     }
 
     fn has_unfinished_tasks(&self) -> bool {
-        self.tasks.values().any(|task| !matches!(task.state, TaskState::Done | TaskState::Cancelled))
+        self.tasks.values().any(|task| !task.is_finished())
     }
 
     fn phase(&self) -> Phase {
         match self.stage {
             Stage::Planning => Phase::Planning,
-            Stage::Verifying { .. } => Phase::Verifying,
+            Stage::Verifying(_) => Phase::Verifying,
             Stage::MasterReview => Phase::MasterReview,
             Stage::Paused { phase, .. } => phase,
             Stage::Executing
@@ -220,10 +219,15 @@ impl Mission {
         task.state = match (subject, &task.state) {
             (Subject::Review { .. }, _) => TaskState::Reviewing { attempt },
             // A task that has begun keeps its lease while it waits for a slot again.
-            (_, TaskState::Running { .. } | TaskState::Checking { .. } | TaskState::Reviewing { .. }) => {
+            (_, TaskState::Running { .. } | TaskState::Checking(_) | TaskState::Reviewing { .. }) => {
                 TaskState::Running { attempt }
             }
-            _ => TaskState::Ready { attempt },
+            (_, TaskState::Pending | TaskState::Ready { .. } | TaskState::Blocked { .. }) => {
+                TaskState::Ready { attempt }
+            }
+            (_, TaskState::Done | TaskState::Cancelled) => {
+                unreachable!("nothing is queued for a task that is finished")
+            }
         };
     }
 
@@ -231,9 +235,7 @@ impl Mission {
     fn is_free(&self, task: &Task) -> bool {
         task.spec.depends_on.iter().all(|id| {
             // A task from a finding or a revision may depend on one that was given up.
-            self.tasks
-                .get(&TaskId(id.clone()))
-                .is_some_and(|task| matches!(task.state, TaskState::Done | TaskState::Cancelled))
+            self.tasks.get(&TaskId(id.clone())).is_some_and(Task::is_finished)
         })
     }
 }
@@ -262,13 +264,20 @@ impl Task {
         self.tries += 1;
     }
 
+    /// The checks of what was submitted, while they run.
+    fn checks(&self) -> Option<Checks> {
+        if let TaskState::Checking(checks) = self.state { Some(checks) } else { None }
+    }
+
+    /// Whether nothing more has to be done for it.
+    fn is_finished(&self) -> bool {
+        matches!(self.state, TaskState::Done | TaskState::Cancelled)
+    }
+
     /// Whether nobody else may write its files: from its first attempt until it is done or given up.
     #[must_use]
     pub fn holds_lease(&self) -> bool {
-        matches!(
-            self.state,
-            TaskState::Running { .. } | TaskState::Checking { .. } | TaskState::Reviewing { .. }
-        )
+        matches!(self.state, TaskState::Running { .. } | TaskState::Checking(_) | TaskState::Reviewing { .. })
     }
 }
 
@@ -314,14 +323,14 @@ impl Engine {
         let checking: Vec<_> = self.missions[&id]
             .tasks
             .iter()
-            .filter(|(_, task)| matches!(task.state, TaskState::Checking { .. }))
+            .filter(|(_, task)| task.checks().is_some())
             .map(|(task, _)| task.clone())
             .collect();
         for task in checking {
             self.run_task_checks(now, id, &task, 0);
         }
-        if matches!(self.missions[&id].stage, Stage::Verifying { .. }) {
-            self.verify_project(now, id);
+        if self.missions[&id].checks().is_some() {
+            self.verify_project(now, id, 0);
         }
     }
 
@@ -333,7 +342,7 @@ impl Engine {
         objective: String,
     ) -> Handled {
         if objective.trim().is_empty() {
-            return self.resume_requested(now, request, session);
+            return self.resume_requested(request, session);
         }
         let refusal = if objective.len() > OBJECTIVE_MAX_BYTES {
             Some((
@@ -391,7 +400,7 @@ impl Engine {
     }
 
     /// Resumes a paused mission, or follows a running one: that of the session, or the only one there is.
-    fn resume_requested(&mut self, now: Millis, request: RequestId, session: SessionId) -> Handled {
+    fn resume_requested(&mut self, request: RequestId, session: SessionId) -> Handled {
         let id = match self.mission_for(&session) {
             Ok(id) => id,
             Err(text) => {
@@ -408,7 +417,7 @@ impl Engine {
         }
         mission.follower = session;
         let text = if let Stage::Paused { phase, .. } = mission.stage {
-            self.resume(now, id, phase);
+            self.resume(id, phase);
             format!("Mission {id} goes on.")
         } else {
             format!("Mission {id} is running; this session follows it.")
@@ -417,7 +426,7 @@ impl Engine {
         Handled::Changed
     }
 
-    fn resume(&mut self, now: Millis, id: MissionId, phase: Phase) {
+    fn resume(&mut self, id: MissionId, phase: Phase) {
         let mission = self.mission_mut(id);
         mission.stage = match phase {
             Phase::Planning => Stage::Planning,
@@ -441,8 +450,8 @@ impl Engine {
             Phase::MasterReview if none_live => {
                 self.queue(id, NewAttempt::fresh(Subject::Master));
             }
-            Phase::Verifying => self.verify_project(now, id),
-            Phase::Planning | Phase::MasterReview | Phase::Executing => {}
+            // The barrier has the project's checks run again, unless the plan was revised meanwhile.
+            Phase::Planning | Phase::MasterReview | Phase::Verifying | Phase::Executing => {}
         }
     }
 
@@ -498,7 +507,6 @@ impl Engine {
 
     pub(crate) fn plan_revised(
         &mut self,
-        _now: Millis,
         request: RequestId,
         session: &SessionId,
         revision: &Value,
@@ -585,7 +593,7 @@ impl Engine {
             }
             TaskState::Pending | TaskState::Blocked { .. } => {}
             TaskState::Running { .. }
-            | TaskState::Checking { .. }
+            | TaskState::Checking(_)
             | TaskState::Reviewing { .. }
             | TaskState::Done
             | TaskState::Cancelled => return,
@@ -609,7 +617,7 @@ impl Engine {
         for spec in specs {
             mission.tasks.insert(TaskId(spec.id.clone()), Task::new(spec));
         }
-        if let Stage::Verifying { effect, .. } = mission.stage {
+        if let Some(Checks { effect, .. }) = mission.checks() {
             mission.stage = Stage::Executing;
             self.emit(Effect::CancelChecks { effect });
         }
@@ -637,8 +645,8 @@ impl Engine {
         let timeout_ms = self.limits.command_ms;
         let task = self.mission_mut(id).tasks.get_mut(task_id).expect("the caller found it in the plan");
         let commands = task.spec.acceptance.clone();
-        let until = now + timeout_ms * (commands.len() as u64 + QUEUED_CHECKS) + CHECK_MARGIN_MS;
-        task.state = TaskState::Checking { effect, until, losses };
+        let until = checks_until(now, timeout_ms, &commands);
+        task.state = TaskState::Checking(Checks { effect, until, losses });
         let subject = CheckSubject::Task {
             task: task_id.clone(),
             lease: task.spec.files.clone(),
@@ -648,22 +656,22 @@ impl Engine {
         self.emit(Effect::RunChecks { effect, mission: id, subject, commands, timeout_ms });
     }
 
-    fn verify_project(&mut self, now: Millis, id: MissionId) {
+    fn verify_project(&mut self, now: Millis, id: MissionId, losses: u64) {
         let effect = self.effect_id();
         let timeout_ms = self.limits.command_ms;
         let mission = self.mission_mut(id);
         let commands = mission.checks.clone();
-        let until = now + timeout_ms * (commands.len() as u64 + QUEUED_CHECKS) + CHECK_MARGIN_MS;
-        mission.stage = Stage::Verifying { effect, until };
+        let until = checks_until(now, timeout_ms, &commands);
+        mission.stage = Stage::Verifying(Checks { effect, until, losses });
         let subject = CheckSubject::Project {};
         self.emit(Effect::RunChecks { effect, mission: id, subject, commands, timeout_ms });
     }
 
-    pub(crate) fn checks_finished(&mut self, now: Millis, effect: EffectId, report: CheckReport) -> Handled {
+    pub(crate) fn checks_finished(&mut self, effect: EffectId, report: CheckReport) -> Handled {
         let project = self
             .missions
             .values()
-            .find(|mission| matches!(mission.stage, Stage::Verifying { effect: e, .. } if e == effect))
+            .find(|mission| mission.checks().is_some_and(|checks| checks.effect == effect))
             .map(|mission| mission.id);
         if let Some(id) = project {
             let mission = self.mission_mut(id);
@@ -672,10 +680,9 @@ impl Engine {
             self.queue(id, NewAttempt::fresh(Subject::Master));
             return Handled::Changed;
         }
-        let task = self.missions.values().filter(|mission| mission.is_open()).find_map(|mission| {
-            let (id, _) = mission.tasks.iter().find(
-                |(_, task)| matches!(task.state, TaskState::Checking { effect: e, .. } if e == effect),
-            )?;
+        let task = self.missions.values().find_map(|mission| {
+            let is = |task: &Task| task.checks().is_some_and(|checks| checks.effect == effect);
+            let (id, _) = mission.tasks.iter().find(|(_, task)| is(task))?;
             Some((mission.id, id.clone()))
         });
         let Some((id, task_id)) = task else {
@@ -690,12 +697,12 @@ impl Engine {
             let attempt = self.queue(id, NewAttempt::fresh(subject.clone()));
             self.mission_mut(id).attempt_queued(&subject, attempt);
         } else {
-            self.fix(now, id, &task_id, findings);
+            self.fix(id, &task_id, findings);
         }
         Handled::Changed
     }
 
-    pub(crate) fn check_failed(&mut self, now: Millis, effect: EffectId, error: &HostError) -> Handled {
+    pub(crate) fn check_failed(&mut self, effect: EffectId, error: &HostError) -> Handled {
         let finding = Finding {
             code: "CHECK_NOT_RUN".into(),
             path: None,
@@ -708,7 +715,7 @@ impl Engine {
             evidence: Vec::new(),
             changed: Vec::new(),
         };
-        self.checks_finished(now, effect, report)
+        self.checks_finished(effect, report)
     }
 
     pub(crate) fn task_reviewed(
@@ -729,7 +736,7 @@ impl Engine {
             }
             Verdict::Fail => {
                 let findings = review.findings.into_iter().map(review_finding).collect();
-                self.fix(now, id, task_id, findings);
+                self.fix(id, task_id, findings);
             }
             Verdict::Unknown => {
                 let subject = Subject::Review { task: task_id.clone() };
@@ -740,7 +747,7 @@ impl Engine {
     }
 
     /// Hands findings back to the session that made the mistake, or to a fresh one when it has been prompted enough.
-    fn fix(&mut self, now: Millis, id: MissionId, task_id: &TaskId, findings: Vec<Finding>) {
+    fn fix(&mut self, id: MissionId, task_id: &TaskId, findings: Vec<Finding>) {
         let (fixes_max, prompts_max) = (self.limits.fixes, self.limits.prompts_per_session);
         let task = self.mission_mut(id).tasks.get_mut(task_id).expect("the caller found it in the plan");
         task.findings.clone_from(&findings);
@@ -750,7 +757,7 @@ impl Engine {
                 task.fixes,
                 findings.first().map_or("none", |finding| finding.message.as_str())
             );
-            return self.block(now, id, task_id, reason);
+            return self.block(id, task_id, reason);
         }
         task.fixes += 1;
         let session = task.session.clone().filter(|(_, prompts)| *prompts < prompts_max);
@@ -760,7 +767,7 @@ impl Engine {
         self.mission_mut(id).attempt_queued(&subject, attempt);
     }
 
-    fn block(&mut self, _now: Millis, id: MissionId, task_id: &TaskId, reason: String) {
+    fn block(&mut self, id: MissionId, task_id: &TaskId, reason: String) {
         let mission = self.mission_mut(id);
         let task = mission.tasks.get_mut(task_id).expect("the caller found it in the plan");
         let text = format!("Task {task_id} is blocked: {reason}");
@@ -770,12 +777,12 @@ impl Engine {
     }
 
     /// A subject failed too often: the user is asked.
-    pub(crate) fn give_up(&mut self, now: Millis, id: MissionId, subject: &Subject, failure: &Failure) {
+    pub(crate) fn give_up(&mut self, id: MissionId, subject: &Subject, failure: &Failure) {
         match subject.task() {
             Some(task) => {
                 let reason =
                     format!("{} sessions in a row failed; the last: {failure}", self.limits.recoveries + 1);
-                self.block(now, id, &task.clone(), reason);
+                self.block(id, task, reason);
             }
             None => {
                 let what = if *subject == Subject::Plan { "plan" } else { "master review" };
@@ -788,6 +795,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// When the outcome of checks is taken for lost, should others stand before them in the runner's queue.
+fn checks_until(now: Millis, timeout_ms: Millis, commands: &[Vec<String>]) -> Millis {
+    now + timeout_ms * (commands.len() as u64 + QUEUED_CHECKS) + CHECK_MARGIN_MS
 }
 
 fn review_finding(finding: crate::blank::ReviewFinding) -> Finding {
@@ -835,20 +847,16 @@ impl Engine {
 
     fn pass_barrier(&mut self, now: Millis, id: MissionId) {
         let mission = &self.missions[&id];
-        let unfinished = mission
-            .tasks
-            .values()
-            .filter(|task| !matches!(task.state, TaskState::Done | TaskState::Cancelled));
-        let (mut blocked, mut moving) = (Vec::new(), false);
-        for task in unfinished {
+        let mut blocked = Vec::new();
+        for task in mission.tasks.values() {
             match &task.state {
                 TaskState::Blocked { reason } => blocked.push(format!("{}: {reason}", task.spec.id)),
-                TaskState::Pending => {}
-                _ => moving = true,
+                TaskState::Pending | TaskState::Done | TaskState::Cancelled => {}
+                TaskState::Ready { .. }
+                | TaskState::Running { .. }
+                | TaskState::Checking(_)
+                | TaskState::Reviewing { .. } => return,
             }
-        }
-        if moving {
-            return;
         }
         if !blocked.is_empty() {
             let question = format!(
@@ -858,9 +866,9 @@ impl Engine {
             );
             self.pause(id, PauseReason::NeedsUser { question });
         } else if mission.done_count() == 0 {
-            self.end(now, id, Stage::Failed { reason: "every task was given up".into() });
+            self.fail_mission(now, id, "every task was given up".into());
         } else {
-            self.verify_project(now, id);
+            self.verify_project(now, id, 0);
         }
     }
 
@@ -873,14 +881,16 @@ impl Engine {
         match review.verdict {
             // The plan was revised while the review was on its way: execute, and come back.
             Verdict::Pass if mission.has_unfinished_tasks() => mission.stage = Stage::Executing,
-            Verdict::Pass if !failed_checks => self.end(now, id, Stage::Sealed),
+            Verdict::Pass if !failed_checks => {
+                self.end(now, id, Stage::Sealed, Outcome::Sealed, Level::Success)
+            }
             Verdict::Unknown | Verdict::Pass => {
                 let say = Say::Start { broken_off: None };
                 self.try_again(now, id, Subject::Master, say, recoveries, &Failure::Undecided);
             }
             Verdict::Fail if mission.iterations >= iterations_max => {
                 let reason = format!("the master review still had findings after {iterations_max} rounds");
-                self.end(now, id, Stage::Failed { reason });
+                self.fail_mission(now, id, reason);
             }
             Verdict::Fail
                 if mission.tasks.len() + review.findings.len()
@@ -888,7 +898,7 @@ impl Engine {
             {
                 let reason =
                     format!("the findings of the master review would make more than {tasks_max} tasks");
-                self.end(now, id, Stage::Failed { reason });
+                self.fail_mission(now, id, reason);
             }
             Verdict::Fail => {
                 mission.iterations += 1;
@@ -899,15 +909,14 @@ impl Engine {
         }
     }
 
+    fn fail_mission(&mut self, now: Millis, id: MissionId, reason: String) {
+        self.end(now, id, Stage::Failed { reason }, Outcome::Failed, Level::Error);
+    }
+
     /// Brings a mission to its end and tells those who follow it.
-    fn end(&mut self, now: Millis, id: MissionId, stage: Stage) {
-        let (outcome, level) = match stage {
-            Stage::Sealed => (Outcome::Sealed, Level::Success),
-            Stage::Stopped => (Outcome::Stopped, Level::Warning),
-            _ => (Outcome::Failed, Level::Error),
-        };
+    fn end(&mut self, now: Millis, id: MissionId, stage: Stage, outcome: Outcome, level: Level) {
         let mission = self.mission_mut(id);
-        if stage == Stage::Sealed {
+        if outcome == Outcome::Sealed {
             assert!(mission.has_evidence(), "a mission is sealed only on passing evidence");
         }
         mission.stage = stage;
@@ -1013,11 +1022,11 @@ impl Engine {
 
     fn pause(&mut self, id: MissionId, reason: PauseReason) {
         let mission = self.mission_mut(id);
-        let phase = mission.phase();
-        if let Stage::Verifying { effect, .. } = mission.stage {
+        let running = mission.checks();
+        mission.stage = Stage::Paused { reason, phase: mission.phase() };
+        if let Some(Checks { effect, .. }) = running {
             self.emit(Effect::CancelChecks { effect });
         }
-        self.mission_mut(id).stage = Stage::Paused { reason, phase };
         self.report_mission(id, Outcome::Paused, Level::Warning);
     }
 
@@ -1066,22 +1075,13 @@ impl Engine {
             requests.push(request);
             return Handled::Changed;
         }
-        let mut checks: Vec<_> = mission
-            .tasks
-            .values()
-            .filter_map(|task| match task.state {
-                TaskState::Checking { effect, .. } => Some(effect),
-                _ => None,
-            })
-            .collect();
-        if let Stage::Verifying { effect, .. } = mission.stage {
-            checks.push(effect);
-        }
+        let running: Vec<_> =
+            mission.tasks.values().filter_map(Task::checks).chain(mission.checks()).collect();
         mission.stage = Stage::Stopping { requests: vec![request] };
         for task in mission.tasks.values_mut().filter(|task| task.state != TaskState::Done) {
             task.state = TaskState::Cancelled;
         }
-        for effect in checks {
+        for Checks { effect, .. } in running {
             self.emit(Effect::CancelChecks { effect });
         }
         self.rest_attempts(now, id);
@@ -1096,7 +1096,7 @@ impl Engine {
             return;
         }
         let requests = requests.clone();
-        self.end(now, id, Stage::Stopped);
+        self.end(now, id, Stage::Stopped, Outcome::Stopped, Level::Warning);
         let text = report::report(&self.missions[&id]);
         for request in requests {
             self.reply(request, Answer::Accepted { mission: Some(id), text: text.clone() });
@@ -1120,36 +1120,32 @@ impl Engine {
     fn checks_due(&mut self, now: Millis, id: MissionId) -> bool {
         let losses_max = self.limits.recoveries;
         let mission = &self.missions[&id];
-        if !mission.is_open() {
-            return false;
-        }
+        let is_due = |checks: &Checks| checks.until <= now;
         let due: Vec<_> = mission
             .tasks
             .iter()
-            .filter_map(|(task, state)| match state.state {
-                TaskState::Checking { effect, until, losses } if until <= now => {
-                    Some((task.clone(), effect, losses))
-                }
-                _ => None,
-            })
+            .filter_map(|(task, state)| Some((task.clone(), state.checks().filter(is_due)?)))
             .collect();
-        let verifying = match mission.stage {
-            Stage::Verifying { effect, until } if until <= now => Some(effect),
-            _ => None,
-        };
-        for (task, effect, losses) in &due {
+        let of_project = mission.checks().filter(is_due);
+        for (task, Checks { effect, losses, .. }) in &due {
             self.emit(Effect::CancelChecks { effect: *effect });
             if *losses >= losses_max {
-                self.block(now, id, task, "its checks gave no result".into());
+                self.block(id, task, "its checks gave no result".into());
             } else {
                 self.run_task_checks(now, id, task, losses + 1);
             }
         }
-        if let Some(effect) = verifying {
-            self.emit(Effect::CancelChecks { effect });
-            self.verify_project(now, id);
+        if let Some(Checks { effect, losses, .. }) = of_project {
+            if losses >= losses_max {
+                let question = "The project's checks gave no result. Mend the cause and resume with /task, or end \
+                                it with /stop.";
+                self.pause(id, PauseReason::NeedsUser { question: question.into() });
+            } else {
+                self.emit(Effect::CancelChecks { effect });
+                self.verify_project(now, id, losses + 1);
+            }
         }
-        !due.is_empty() || verifying.is_some()
+        !due.is_empty() || of_project.is_some()
     }
 }
 
@@ -1217,7 +1213,7 @@ impl Engine {
                     | TaskState::Running { attempt }
                     | TaskState::Reviewing { attempt } => attempt,
                     TaskState::Pending
-                    | TaskState::Checking { .. }
+                    | TaskState::Checking(_)
                     | TaskState::Done
                     | TaskState::Blocked { .. }
                     | TaskState::Cancelled => continue,
@@ -1235,12 +1231,9 @@ impl Engine {
                 assert!(mission.attempts.is_empty(), "{} has ended with live attempts", mission.id);
             }
             if mission.is_under_way() {
-                let checking =
-                    mission.tasks.values().any(|task| matches!(task.state, TaskState::Checking { .. }));
+                let mut checks = mission.tasks.values().filter_map(Task::checks).chain(mission.checks());
                 assert!(
-                    checking
-                        || matches!(mission.stage, Stage::Verifying { .. })
-                        || !mission.attempts.is_empty(),
+                    checks.next().is_some() || !mission.attempts.is_empty(),
                     "{} is under way, and nothing moves it",
                     mission.id
                 );
