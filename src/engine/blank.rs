@@ -299,11 +299,12 @@ impl<'a> Fields<'a> {
 }
 
 pub(crate) fn text_item(item: &Value, path: &str, mistakes: &mut Vec<Mistake>) -> String {
-    match item {
-        Value::String(text) if !text.trim().is_empty() => return text.clone(),
-        Value::String(_) => mistakes.push(Mistake::new(path, "is empty")),
-        other => mistakes.push(Mistake::new(path, format!("expected a text, found {}", kind(other)))),
-    }
+    let message = match item.as_str() {
+        Some(text) if !text.trim().is_empty() => return text.to_owned(),
+        Some(_) => "is empty".to_owned(),
+        None => format!("expected a text, found {}", kind(item)),
+    };
+    mistakes.push(Mistake::new(path, message));
     String::new()
 }
 

@@ -209,10 +209,10 @@ fn read_command(value: &Value, path: &str, mistakes: &mut Vec<Mistake>) -> Vec<S
     items
         .iter()
         .enumerate()
-        .map(|(index, item)| match item {
+        .map(|(index, item)| match item.as_str() {
             // An argument may be empty, the program may not.
-            Value::String(text) if index > 0 && !text.contains('\0') => text.clone(),
-            item => text_item(item, &format!("{path}[{index}]"), mistakes),
+            Some(text) if index > 0 && !text.contains('\0') => text.to_owned(),
+            _ => text_item(item, &format!("{path}[{index}]"), mistakes),
         })
         .collect()
 }

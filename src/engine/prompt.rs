@@ -2,8 +2,6 @@
 //!
 //! The standing instructions of each role are the host's agents; a prompt carries what is particular to the attempt.
 
-use std::fmt::Write;
-
 use crate::attempt::Say;
 use crate::blank::Mistake;
 use crate::event::{Agents, Finding};
@@ -45,26 +43,27 @@ pub(crate) fn text(mission: &Mission, attempt: &Attempt) -> String {
             if attempt.prompts == 0 {
                 text += &subject(mission, attempt);
             } else {
-                let _ = writeln!(text, "{}", heading(mission, attempt));
+                text.push_str(&format!("{}\n", heading(mission, attempt)));
             }
             section(&mut text, "Your submission did not pass. Mend every point", &findings(found));
             text += "Then submit again, with all the files you changed since the beginning.\n";
         }
         Say::Continue => {
-            let _ = writeln!(text, "{}", heading(mission, attempt));
+            text.push_str(&format!("{}\n", heading(mission, attempt)));
             text += "You were interrupted. Look at what is done, finish the rest.\n";
         }
         Say::Nudge { mistakes: found } if found.is_empty() => {
-            let _ = writeln!(text, "{}", heading(mission, attempt));
-            let _ =
-                writeln!(text, "Your turn ended, but {tool} was not called, so nothing of it counts yet.");
+            text.push_str(&format!("{}\n", heading(mission, attempt)));
+            text.push_str(&format!(
+                "Your turn ended, but {tool} was not called, so nothing of it counts yet.\n"
+            ));
         }
         Say::Nudge { mistakes: found } => {
-            let _ = writeln!(text, "{}", heading(mission, attempt));
-            let _ = writeln!(text, "What you wrote could not be taken:\n{}", mistakes(found));
+            text.push_str(&format!("{}\n", heading(mission, attempt)));
+            text.push_str(&format!("What you wrote could not be taken:\n{}\n", mistakes(found)));
         }
     }
-    let _ = write!(text, "\nWhen you have finished, call {tool}, then end your turn.");
+    text.push_str(&format!("\nWhen you have finished, call {tool}, then end your turn."));
     text
 }
 
@@ -186,7 +185,7 @@ fn findings(findings: &[Finding]) -> String {
             None => format!("{}: {}", finding.code, finding.message),
         };
         if let Some(detail) = finding.detail.as_deref().filter(|detail| !detail.trim().is_empty()) {
-            let _ = write!(line, "\n```\n{}\n```", detail.trim_end());
+            line.push_str(&format!("\n```\n{}\n```", detail.trim_end()));
         }
         line
     }))
@@ -210,7 +209,7 @@ fn commands(commands: &[Vec<String>]) -> String {
 }
 
 fn section(text: &mut String, title: &str, body: &str) {
-    let _ = write!(text, "\n## {title}\n{}\n", body.trim_end());
+    text.push_str(&format!("\n## {title}\n{}\n", body.trim_end()));
 }
 
 fn list<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {

@@ -1,7 +1,5 @@
 //! What people read: the list of tasks, the status, and the report of a mission that came to rest.
 
-use std::fmt::Write;
-
 use serde_json::{Value, json};
 
 use crate::mission::PauseReason;
@@ -12,7 +10,7 @@ pub(crate) fn stage_word(stage: &Stage) -> &'static str {
     match stage {
         Stage::Planning => "planning",
         Stage::Executing => "executing",
-        Stage::Verifying { .. } => "verifying",
+        Stage::Verifying(_) => "verifying",
         Stage::MasterReview => "in master review",
         Stage::Paused { .. } => "paused",
         Stage::Stopping { .. } => "stopping",
@@ -28,7 +26,7 @@ pub(crate) fn state_word(state: &TaskState) -> &'static str {
         TaskState::Pending => "pending",
         TaskState::Ready { .. } => "ready",
         TaskState::Running { .. } => "running",
-        TaskState::Checking { .. } => "checking",
+        TaskState::Checking(_) => "checking",
         TaskState::Reviewing { .. } => "reviewing",
         TaskState::Done => "done",
         TaskState::Blocked { .. } => "blocked",
@@ -55,16 +53,22 @@ pub(crate) fn headline(mission: &Mission) -> String {
             format!("Mission {} is paused and needs you. {question}", mission.id)
         }
         Stage::Failed { reason } => format!("Mission {} failed: {reason}. {done}.", mission.id),
-        stage => format!("Mission {} is {}. {done}.", mission.id, stage_word(stage)),
+        Stage::Planning
+        | Stage::Executing
+        | Stage::Verifying(_)
+        | Stage::MasterReview
+        | Stage::Stopping { .. }
+        | Stage::Sealed
+        | Stage::Stopped => format!("Mission {} is {}. {done}.", mission.id, stage_word(&mission.stage)),
     }
 }
 
 /// The report of a mission, as Markdown.
 pub(crate) fn report(mission: &Mission) -> String {
     let mut text = headline(mission) + "\n\n";
-    let _ = writeln!(text, "Objective: {}\n", mission.objective.trim());
+    text.push_str(&format!("Objective: {}\n\n", mission.objective.trim()));
     for task in mission.tasks.values() {
-        let _ = writeln!(text, "- {}", task_line(task));
+        text.push_str(&format!("- {}\n", task_line(task)));
     }
     let files: std::collections::BTreeSet<_> = mission
         .tasks
@@ -73,41 +77,39 @@ pub(crate) fn report(mission: &Mission) -> String {
         .flat_map(|report| report.changed.iter().map(|change| change.path.as_str()))
         .collect();
     if !files.is_empty() {
-        let _ = writeln!(text, "\nChanged files: {}", files.into_iter().collect::<Vec<_>>().join(", "));
+        text.push_str(&format!("\nChanged files: {}\n", files.into_iter().collect::<Vec<_>>().join(", ")));
     }
     if let Some(report) = &mission.project_report {
-        let _ = writeln!(text, "\nProject checks:");
+        text.push_str("\nProject checks:\n");
         for evidence in report.evidence.iter().filter(|evidence| evidence["kind"] == "command") {
             let argv: Vec<_> =
                 evidence["argv"].as_array().into_iter().flatten().filter_map(|arg| arg.as_str()).collect();
-            let _ = writeln!(
-                text,
-                "- {}: exit code {}, {} ms, output {}",
+            text.push_str(&format!(
+                "- {}: exit code {}, {} ms, output {}\n",
                 argv.join(" "),
                 evidence["exitCode"],
                 evidence["durationMs"],
                 evidence["outputDigest"].as_str().map_or("none", |digest| digest.get(..16).unwrap_or(digest))
-            );
+            ));
         }
     }
     if let Some(review) = &mission.master_review {
-        let _ = writeln!(text, "\nMaster review: {}", review.summary.trim());
+        text.push_str(&format!("\nMaster review: {}\n", review.summary.trim()));
     }
     let waves =
         plan::waves(mission.tasks.values().map(|task| &task.spec)).values().copied().max().unwrap_or(0);
-    let _ = writeln!(
-        text,
-        "\n{} in {}, {}, {}, {}, {} failed attempts.",
+    text.push_str(&format!(
+        "\n{} in {}, {}, {}, {}, {} failed attempts.\n",
         count(mission.tasks.len(), "task"),
         count(waves, "wave"),
         count(usize::try_from(mission.iterations).unwrap_or(0), "round"),
         count(mission.sessions.len(), "session"),
         count(usize::try_from(mission.steps).unwrap_or(0), "model request"),
         mission.failures
-    );
+    ));
     if !mission.survivors.is_empty() {
         let names: Vec<_> = mission.survivors.iter().map(|session| session.0.as_str()).collect();
-        let _ = writeln!(text, "Sessions that could not be ended: {}", names.join(", "));
+        text.push_str(&format!("Sessions that could not be ended: {}\n", names.join(", ")));
     }
     text
 }
@@ -124,22 +126,21 @@ pub(crate) fn status(engine: &Engine, session: &SessionId) -> String {
     let mut text = String::new();
     for (index, mission) in missions.into_iter().enumerate() {
         if index > 0 && !mission.is_open() {
-            let _ = writeln!(text, "{}", headline(mission));
+            text.push_str(&format!("{}\n", headline(mission)));
             continue;
         }
-        let _ = writeln!(text, "{}\n", headline(mission));
+        text.push_str(&format!("{}\n\n", headline(mission)));
         for task in mission.tasks.values() {
-            let _ = writeln!(text, "- {}", task_line(task));
+            text.push_str(&format!("- {}\n", task_line(task)));
         }
         let live = mission.attempts.values().filter(|attempt| attempt.holds_slot()).count();
-        let _ = writeln!(
-            text,
-            "\nRound {}, {} under way, {} opened, {}.\n",
+        text.push_str(&format!(
+            "\nRound {}, {} under way, {} opened, {}.\n\n",
             mission.iterations,
             count(live, "session"),
             mission.sessions.len(),
             count(usize::try_from(mission.steps).unwrap_or(0), "model request")
-        );
+        ));
     }
     text
 }
@@ -147,10 +148,10 @@ pub(crate) fn status(engine: &Engine, session: &SessionId) -> String {
 fn task_line(task: &Task) -> String {
     let mut line = format!("{} {}: {}", task.spec.id, state_word(&task.state), task.spec.title);
     if task.fixes > 0 {
-        let _ = write!(line, " ({})", count(usize::try_from(task.fixes).unwrap_or(0), "fix attempt"));
+        line.push_str(&format!(" ({})", count(usize::try_from(task.fixes).unwrap_or(0), "fix attempt")));
     }
     if let TaskState::Blocked { reason } = &task.state {
-        let _ = write!(line, " — {reason}");
+        line.push_str(&format!(" — {reason}"));
     }
     line
 }
@@ -162,7 +163,7 @@ pub(crate) fn todo<'a>(missions: impl Iterator<Item = &'a Mission>) -> String {
     );
     for mission in missions {
         let objective = mission.objective.trim().replace('\n', " ");
-        let _ = write!(text, "\n## {} ({}): {objective}\n\n", mission.id, stage_word(&mission.stage));
+        text.push_str(&format!("\n## {} ({}): {objective}\n\n", mission.id, stage_word(&mission.stage)));
         let waves = plan::waves(mission.tasks.values().map(|task| &task.spec));
         let mut tasks: Vec<_> = mission.tasks.values().collect();
         tasks.sort_by_key(|task| (waves.get(task.spec.id.as_str()), task.spec.id.clone()));
@@ -170,9 +171,14 @@ pub(crate) fn todo<'a>(missions: impl Iterator<Item = &'a Mission>) -> String {
             let mark = match task.state {
                 TaskState::Done => 'x',
                 TaskState::Cancelled => '-',
-                _ => ' ',
+                TaskState::Pending
+                | TaskState::Ready { .. }
+                | TaskState::Running { .. }
+                | TaskState::Checking(_)
+                | TaskState::Reviewing { .. }
+                | TaskState::Blocked { .. } => ' ',
             };
-            let _ = writeln!(text, "- [{mark}] {}", task_line(task));
+            text.push_str(&format!("- [{mark}] {}\n", task_line(task)));
         }
     }
     text
