@@ -269,6 +269,7 @@ test("planner, reviewer and commander that try to write change nothing", async (
   // Without it a role that only looks changes files that nobody checks.
   const attempts = [write("sneaky.txt", "x"), { tool: "bash", args: { command: "touch sneaky.txt", description: "sneaks" } }]
   const scene = await setUp(t, {
+    config: { permission: "allow" },
     scenario: scenario({
       plan: [...attempts, submitPlan([task("a")])],
       work: { a: does("a") },
@@ -438,22 +439,21 @@ test("breaking off the root's turn pauses the mission, and /task without an obje
 })
 
 test("a user's edit of the rendered list reaches the commander as a proposal, and the list is rendered again", async (t) => {
-  // Without it what a person writes into .opencode/todo.md is lost without a word.
+  // Without it what a person writes into .opencode/todo.md is lost without a word, or ends `opencode run` too early.
   const scene = await setUp(t, { scenario: scenario({ plan: [submitPlan([task("a")])], work: { a: [waitAt("edited"), ...does("a")] } }) })
-  const session = await scene.createSession()
-  const mark = host.events().all.length
-  const report = scene.command(session, "task", "List")
+  const run = scene.run("--command", "task", "List")
   await scene.reached("work a")
   await until("the list is rendered", () => scene.has(".opencode/todo.md") && scene.todo().includes("- [ ] a running"))
   scene.put(".opencode/todo.md", `${scene.todo()}- [ ] please also write b.txt\n`)
-  await toasted(scene, /Your edit of \.opencode\/todo\.md was kept/, mark)
-  const told = await until("the commander is told", async () => (await scene.messages(session)).map(({ parts }) => textOf(parts)).find((text) => text.includes("please also write b.txt")))
-  assert.match(told, /The user edited \.opencode\/todo\.md\.[^]*revise_plan[^]*- \[ \] a running: Write a\n- \[ \] please also write b\.txt/)
+  const proposal = /The user edited \.opencode\/todo\.md\.[^]*revise_plan[^]*- \[ \] a running: Write a\n- \[ \] please also write b\.txt/
+  await scene.model.waitFor((request) => request.agent === "commander" && proposal.test(promptsOf([request]).at(-1)), DEADLINE_MS)
   await until("the list is as it was", () => !scene.todo().includes("please also"))
   assert.match(scene.todo(), /- \[ \] a running: Write a\n/)
   scene.open("edited")
-  assert.match(await report, /is sealed/)
-  assert.ok(scene.asked("command").some((request) => promptsOf([request]).some((prompt) => prompt.includes("please also write b.txt"))))
+  const { code, stdout } = await run
+  assert.equal(code, 0)
+  assert.match(stdout, /Mission m1 is sealed\. 1 of 1 task done\./)
+  assert.equal(scene.asked("command").filter((request) => proposal.test(promptsOf([request]).at(-1))).length, 1)
 })
 
 test("/status answers at once, in any session and in any process; another process may not start a mission", async (t) => {
@@ -548,22 +548,22 @@ test("a session without a mission is as it is without the plugin", async (t) => 
   const greets = { rules: [{ name: "hello", when: { user: "^hello" }, steps: [say("hello")], repeat: true }] }
   const mine = { mine: { prompt: "You are mine.", mode: "primary", permission: { edit: "deny", bash: { "*": "allow", "git push": "deny" } } } }
   const scenes = [
-    { scene: await setUp(t, { scenario: greets }), agent: "build" },
-    { scene: await setUp(t, { scenario: greets, config: { permission: "allow" } }), agent: "build" },
-    { scene: await setUp(t, { scenario: greets, config: { agent: mine } }), agent: "mine" },
-    { scene: await setUp(t, { scenario: greets, config: { permission: { "*": "allow", edit: "ask" } } }), agent: "plan" },
+    { scene: await setUp(t, { scenario: greets }), agents: ["build"] },
+    { scene: await setUp(t, { scenario: greets, config: { permission: "allow", agent: mine } }), agents: ["build", "plan", "mine"] },
   ]
   const plain = await startHost({ ...common(), plugin: [], project: mkdtempSync(join(folder, "base-")) })
   try {
-    for (const { scene, agent } of scenes) {
+    for (const { scene, agents } of scenes) {
       for (const by of [plain, host]) {
         scene.host = by
-        const session = await scene.createSession()
-        await scene.request("POST", `/session/${session}/message`, { agent, parts: [{ type: "text", text: "hello" }] })
+        for (const agent of agents) {
+          const session = await scene.createSession()
+          await scene.request("POST", `/session/${session}/message`, { agent, parts: [{ type: "text", text: "hello" }] })
+        }
       }
       const asked = scene.asked("hello").map(({ tools, toolsBytes, systemBytes, messages }) => ({ tools, toolsBytes, systemBytes, messages }))
-      assert.equal(asked.length, 2)
-      assert.deepEqual(asked[1], asked[0])
+      assert.equal(asked.length, 2 * agents.length)
+      assert.deepEqual(asked.slice(agents.length), asked.slice(0, agents.length))
       assert.ok(!scene.has(".opencode/orchestrator"))
       assert.ok(!scene.has(".opencode/todo.md"))
     }
@@ -588,12 +588,11 @@ test("kill -9 in mid-mission costs what was in the air: the next start goes on f
   })
   const checking = await setUp(t, { scenario: scenario({ plan: [submitPlan([task("a", { acceptance: [check] })])], work: { a: does("a") } }) })
   const scenes = [planning, working, checking]
-  const sessions = []
+  const roots = new Map()
   for (const scene of scenes) {
     scene.host = own
-    const session = await scene.createSession()
-    sessions.push(session)
-    scene.command(session, "task", "Survive").catch(() => "the host was killed")
+    roots.set(scene, await scene.createSession())
+    scene.command(roots.get(scene), "task", "Survive").catch(() => "the host was killed")
   }
   await planning.reached("plan")
   await working.reached("work b")
@@ -602,25 +601,37 @@ test("kill -9 in mid-mission costs what was in the air: the next start goes on f
   const prompts = scenes.map((scene) => scene.mission().prompts)
   await own.kill9()
 
+  // A server goes on by itself, and tells the session when nobody waits in it.
   own = await start()
-  checking.open("checked")
-  for (const scene of scenes) {
+  for (const scene of [planning, working]) {
     scene.host = own
     await scene.request("GET", "/config")
-  }
-  for (const [index, scene] of scenes.entries()) {
     await scene.until("it is sealed", ({ stage }) => stage === "sealed")
-    verifyJournal(scene.directory)
-    const said = async () => (await scene.messages(sessions[index])).some(({ info, parts }) => info.role === "assistant" && textOf(parts).startsWith("Mission m1 is sealed"))
-    await until("the session is told", said)
+    await until("the session is told", async () =>
+      (await scene.messages(roots.get(scene))).some(({ info, parts }) => info.role === "assistant" && textOf(parts).startsWith("Mission m1 is sealed")),
+    )
   }
-  const once = (requests) => assert.equal(new Set(requests.map(({ sessionID }) => sessionID)).size, 1)
-  for (const asked of [planning.asked("plan"), working.asked("plan"), working.asked("work a"), working.asked("work b"), checking.asked("work a")]) once(asked)
-  assert.deepEqual(promptsOf(planning.asked("plan")).map((text) => /You were interrupted/.test(text)), [false, true])
-  assert.deepEqual(promptsOf(working.asked("work b")).map((text) => /You were interrupted/.test(text)), [false, true])
-  assert.equal(promptsOf(working.asked("work a")).length, 1)
-  assert.equal(promptsOf(checking.asked("work a")).length, 1)
+  // On the command line /task goes on, and stays until the end.
+  const asked = checking.model.requests.length
+  const run = checking.run("--command", "task")
+  await checking.model.waitFor(({ agent, index }) => agent === "title" && index >= asked, DEADLINE_MS)
+  checking.open("checked")
+  const { code, stdout, stderr } = await run
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, /Mission m1 is sealed\. 1 of 1 task done\./)
+
+  for (const scene of scenes) verifyJournal(scene.directory)
+  // Every session was gone on with, and what had been done was not done again.
+  const hadPrompts = (requests, ...wanted) => {
+    assert.equal(new Set(requests.map(({ sessionID }) => sessionID)).size, 1)
+    const prompts = promptsOf(requests)
+    assert.deepEqual([prompts.length, ...prompts.slice(1).map((prompt) => /You were interrupted/.exec(prompt)?.[0])], [wanted.length + 1, ...wanted])
+  }
+  hadPrompts(planning.asked("plan"), "You were interrupted")
+  hadPrompts(working.asked("plan"))
+  hadPrompts(working.asked("work a"))
+  hadPrompts(working.asked("work b"), "You were interrupted")
+  hadPrompts(checking.asked("work a"))
   assert.equal(checking.read(".git/runs"), "run\nrun\n")
-  // What was still to do, and one prompt more for a session that was interrupted.
   assert.deepEqual(scenes.map((scene, index) => scene.mission().prompts - prompts[index]), [4, 5, 2])
 })
