@@ -31,7 +31,7 @@ pub struct Attempt {
     pub submission: Option<Submission>,
     /// Fresh starts before this one because a session failed.
     pub recoveries: u64,
-    /// Prompts that the session has had, also from earlier attempts.
+    /// Prompts that the session is known to have taken, also from earlier attempts.
     pub prompts: u64,
     pub nudges: u64,
     /// Blanks that were refused.
@@ -197,11 +197,16 @@ impl Attempt {
     pub(crate) fn next_deadline(&self, limits: &Limits) -> Option<Millis> {
         match self.turn {
             Turn::Queued { not_before } => not_before,
-            Turn::Working { .. } | Turn::Prompting { .. } => {
-                Some(self.check_at.min(self.started + limits.session_ttl_ms))
-            }
-            Turn::Snapshotting { .. } | Turn::Opening { .. } | Turn::Aborting { .. } => Some(self.check_at),
+            Turn::Snapshotting { .. }
+            | Turn::Opening { .. }
+            | Turn::Prompting { .. }
+            | Turn::Working { .. } => Some(self.check_at.min(self.expiry(limits))),
+            Turn::Aborting { until, .. } => Some(self.check_at.min(until)),
         }
+    }
+
+    fn expiry(&self, limits: &Limits) -> Millis {
+        self.started + limits.session_ttl_ms
     }
 
     /// Notes that the session lives, so that the host need not be asked for a while.
@@ -211,18 +216,24 @@ impl Attempt {
         self.check_at = now + limits.sweep_ms;
     }
 
+    /// What follows when its session is aborted for this reason: what was submitted counts all the same.
+    fn after_abort(&self, failure: Failure) -> AfterAbort {
+        if self.submission.is_some() { AfterAbort::Submitted } else { AfterAbort::Fail { failure } }
+    }
+
+    /// Notes that the host was asked, to ask again later each time.
     fn wait(&mut self, now: Millis, limits: &Limits) {
         self.check_at = now + (limits.sweep_ms << self.quiet.min(3));
         self.quiet += 1;
     }
 }
 
-/// Time before the `n`th fresh start after a failure: 1, 2, 4 … s, at most a minute.
+/// Time before the `n`th fresh start after a failure: 1, 2, 4 … 64 s.
 fn backoff_ms(recoveries: u64) -> Millis {
     1_000 << recoveries.saturating_sub(1).min(6)
 }
 
-/// Model requests that a session may still make after its blank was taken: one to say so, one to spare.
+/// Model requests that a session may still make after its blank was taken: one to say so, two to spare.
 const STEPS_AFTER_SUBMISSION: u64 = 3;
 /// Time between two look-ups of a session that seems to rest without having finished.
 const SECOND_LOOK_MS: Millis = 1_000;
@@ -263,7 +274,6 @@ impl Engine {
     /// Gives a queued attempt its slot and sets it going.
     pub(crate) fn admit(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
         let limits = self.limits.clone();
-        let effect = self.effect_id();
         let mission = self.mission_mut(mission_id);
         let attempt = mission.attempts.get_mut(&id).expect("the scheduler chose a queued attempt");
         attempt.started = now;
@@ -272,12 +282,20 @@ impl Engine {
             let task = mission.tasks.get_mut(task).expect("an attempt's task is in the plan");
             task.start(now, id);
             if task.before.is_none() {
-                attempt.turn = Turn::Snapshotting { effect };
-                let lease = task.spec.files.clone();
-                return self.emit(Effect::TakeSnapshot { effect, lease });
+                return self.take_snapshot(mission_id, id);
             }
         }
         self.open_or_prompt(now, mission_id, id);
+    }
+
+    fn take_snapshot(&mut self, mission_id: MissionId, id: AttemptId) {
+        let effect = self.effect_id();
+        let mission = self.mission_mut(mission_id);
+        let attempt = mission.attempts.get_mut(&id).expect("the caller holds a live attempt's id");
+        attempt.turn = Turn::Snapshotting { effect };
+        let task = attempt.subject.worker_task().and_then(|task| mission.tasks.get(task));
+        let lease = task.expect("only a worker's files are hashed").spec.files.clone();
+        self.emit(Effect::TakeSnapshot { effect, lease });
     }
 
     fn open_or_prompt(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
@@ -312,11 +330,9 @@ impl Engine {
         let attempt = mission.attempts.get_mut(&id).expect("the caller holds a live attempt's id");
         let Some(session) = attempt.session.clone() else { return };
         attempt.turn = Turn::Prompting { effect };
-        attempt.prompts += 1;
         attempt.unfinished = 0;
         attempt.heard(now, &limits);
         let agent = prompt::agent(&agents, attempt.role());
-        mission.prompts += 1;
         self.emit(Effect::Prompt { effect, root, session, agent, text });
     }
 
@@ -392,10 +408,21 @@ impl Engine {
             return Handled::Ignored(Ignored::StaleEffect);
         };
         let limits = self.limits.clone();
-        let attempt = self.attempt_mut(mission_id, id);
-        attempt.turn = Turn::Working { prompt: effect };
-        attempt.heard(now, &limits);
+        self.prompt_taken(mission_id, id);
+        self.attempt_mut(mission_id, id).heard(now, &limits);
         Handled::Changed
+    }
+
+    /// Notes that the host took the prompt on its way, if there is one: what it said has been said.
+    fn prompt_taken(&mut self, mission_id: MissionId, id: AttemptId) {
+        let mission = self.mission_mut(mission_id);
+        let attempt = mission.attempts.get_mut(&id).expect("the caller holds a live attempt's id");
+        if let Turn::Prompting { effect: prompt } = attempt.turn {
+            attempt.turn = Turn::Working { prompt };
+            attempt.say = Say::Continue;
+            attempt.prompts += 1;
+            mission.prompts += 1;
+        }
     }
 
     pub(crate) fn session_aborted(&mut self, now: Millis, effect: EffectId, busy: bool) -> Handled {
@@ -443,7 +470,8 @@ impl Engine {
                 attempt.error = Some(error.clone());
                 self.look_up(now, mission_id, id);
             }
-            Turn::Aborting { .. } => attempt.check_at = now + SECOND_LOOK_MS,
+            // The session may be gone.
+            Turn::Aborting { .. } => self.look_up(now, mission_id, id),
             Turn::Queued { .. } | Turn::Working { .. } => {}
         }
         Handled::Changed
@@ -485,7 +513,6 @@ impl Engine {
         let Some((mission_id, id)) = found else {
             return Handled::Ignored(Ignored::StaleEffect);
         };
-        let recoveries = self.limits.recoveries;
         let under_way = self.missions[&mission_id].is_under_way();
         let attempt = self.attempt_mut(mission_id, id);
         attempt.look_up = None;
@@ -500,6 +527,11 @@ impl Engine {
                         self.fail(now, mission_id, id, Failure::NotOpened { error });
                     }
                 }
+                // What was acknowledged is not lost with the session.
+                Turn::Prompting { .. } | Turn::Working { .. } if attempt.submission.is_some() => {
+                    attempt.session = None;
+                    self.finish(now, mission_id, id);
+                }
                 Turn::Prompting { .. } | Turn::Working { .. } => {
                     self.fail(now, mission_id, id, Failure::SessionGone);
                 }
@@ -511,6 +543,10 @@ impl Engine {
         match attempt.turn {
             Turn::Opening { .. } => self.opened(now, mission_id, id, session),
             Turn::Prompting { .. } if !prompted && busy => {}
+            // However the host tells the end: nothing more is wanted of the turn.
+            Turn::Prompting { .. } | Turn::Working { .. } if !busy && attempt.submission.is_some() => {
+                self.finish(now, mission_id, id);
+            }
             Turn::Prompting { .. } if !prompted => {
                 if self.repeat(mission_id, id) {
                     self.send_prompt(now, mission_id, id);
@@ -518,11 +554,12 @@ impl Engine {
                     self.fail(now, mission_id, id, Failure::NotPrompted { error });
                 }
             }
-            Turn::Prompting { effect: prompt } | Turn::Working { prompt } => {
-                attempt.turn = Turn::Working { prompt };
+            Turn::Prompting { .. } | Turn::Working { .. } => {
+                self.prompt_taken(mission_id, id);
                 if busy {
                     return Handled::Changed;
                 }
+                let attempt = self.attempt_mut(mission_id, id);
                 match facts.filter(|facts| facts.error.is_some() || facts.is_finished()) {
                     Some(facts) => self.conclude(now, mission_id, id, &facts),
                     None if attempt.idle_seen == 0 => {
@@ -530,21 +567,21 @@ impl Engine {
                         attempt.idle_seen = 1;
                         attempt.check_at = now + SECOND_LOOK_MS;
                     }
-                    None if attempt.repeats < recoveries => {
-                        attempt.repeats += 1;
-                        self.send_again(now, mission_id, id, Say::Continue);
-                    }
+                    None if self.repeat(mission_id, id) => self.send_prompt(now, mission_id, id),
                     None => {
-                        let times = attempt.repeats + 1;
+                        let times = self.missions[&mission_id].attempts[&id].repeats;
                         self.fail(now, mission_id, id, Failure::Interrupted { times });
                     }
                 }
             }
-            Turn::Aborting { .. } | Turn::Queued { .. } | Turn::Snapshotting { .. } => {}
+            // It is aborted again.
+            Turn::Aborting { .. } => attempt.check_at = now + SECOND_LOOK_MS,
+            Turn::Queued { .. } | Turn::Snapshotting { .. } => {}
         }
         Handled::Changed
     }
 
+    /// Counts a repeated creation or prompt. Gives whether it is within the limit.
     fn repeat(&mut self, mission_id: MissionId, id: AttemptId) -> bool {
         let most = self.limits.recoveries;
         let attempt = self.attempt_mut(mission_id, id);
@@ -614,7 +651,8 @@ impl Engine {
         attempt.unfinished += 1;
         let steps = attempt.unfinished;
         if steps >= most && matches!(attempt.turn, Turn::Prompting { .. } | Turn::Working { .. }) {
-            self.abort(now, mission_id, id, AfterAbort::Fail { failure: Failure::Unfinished { steps } });
+            let then = attempt.after_abort(Failure::Unfinished { steps });
+            self.abort(now, mission_id, id, then);
         }
         Handled::Changed
     }
@@ -647,8 +685,8 @@ impl Engine {
     /// The turn is over: goes on with what was submitted, or asks again, or gives up.
     fn conclude(&mut self, now: Millis, mission_id: MissionId, id: AttemptId, facts: &TurnFacts) {
         let (nudges_most, tasks_max) = (self.limits.nudges, self.limits.plan_tasks);
+        self.prompt_taken(mission_id, id);
         let attempt = self.attempt_mut(mission_id, id);
-        attempt.turn = Turn::Working { prompt: attempt.prompt_of_turn() };
         if attempt.submission.is_some() {
             return self.finish(now, mission_id, id);
         }
@@ -778,11 +816,13 @@ impl Engine {
         let effect = self.effect_id();
         let (limits, until) = (self.limits.clone(), now + self.limits.stop_ms);
         let attempt = self.attempt_mut(mission_id, id);
-        let Some(session) = attempt.session.clone() else { return };
         attempt.turn = Turn::Aborting { effect, until, then };
         attempt.look_up = None;
         attempt.heard(now, &limits);
-        self.emit(Effect::AbortSession { effect, session });
+        match attempt.session.clone() {
+            Some(session) => self.emit(Effect::AbortSession { effect, session }),
+            None => self.after_abort(now, mission_id, id),
+        }
     }
 
     fn after_abort(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
@@ -803,9 +843,6 @@ impl Engine {
             let attempt = mission.attempts.get_mut(&id).expect("the caller holds a live attempt's id");
             attempt.turn = Turn::Queued { not_before: None };
             attempt.look_up = None;
-            if attempt.prompts > 0 && attempt.session.is_some() {
-                attempt.say = Say::Continue;
-            }
         } else {
             mission.attempts.remove(&id);
         }
@@ -843,12 +880,7 @@ impl Engine {
         }
         let Some(attempt) = mission.attempts.remove(&id) else { return };
         mission.failures += 1;
-        let say = match attempt.say {
-            Say::Fix { findings } => Say::Fix { findings },
-            Say::Start { .. } | Say::Continue | Say::Nudge { .. } => {
-                Say::Start { broken_off: Some(failure.to_string()) }
-            }
-        };
+        let say = mission.introduction(&attempt.subject, Some(failure.to_string()));
         self.try_again(now, mission_id, attempt.subject, say, attempt.recoveries, &failure);
     }
 
@@ -887,26 +919,19 @@ impl Engine {
             let attempt = self.attempt_mut(mission_id, id);
             match attempt.turn.clone() {
                 Turn::Queued { .. } => attempt.turn = Turn::Queued { not_before: None },
+                Turn::Snapshotting { .. }
+                | Turn::Opening { .. }
+                | Turn::Prompting { .. }
+                | Turn::Working { .. }
+                    if now >= attempt.expiry(&limits) =>
+                {
+                    let then = attempt.after_abort(Failure::TimedOut);
+                    self.abort(now, mission_id, id, then);
+                }
                 Turn::Snapshotting { .. } => {
                     // Hashing files has no consequences; it is simply asked again.
                     attempt.wait(now, &limits);
-                    let task = attempt.subject.worker_task().cloned();
-                    let effect = self.effect_id();
-                    self.attempt_mut(mission_id, id).turn = Turn::Snapshotting { effect };
-                    if let Some(task) = task.and_then(|task| self.missions[&mission_id].tasks.get(&task)) {
-                        let lease = task.spec.files.clone();
-                        self.emit(Effect::TakeSnapshot { effect, lease });
-                    }
-                }
-                Turn::Working { .. } | Turn::Prompting { .. }
-                    if now >= attempt.started + limits.session_ttl_ms =>
-                {
-                    let then = if attempt.submission.is_some() {
-                        AfterAbort::Submitted
-                    } else {
-                        AfterAbort::Fail { failure: Failure::TimedOut }
-                    };
-                    self.abort(now, mission_id, id, then);
+                    self.take_snapshot(mission_id, id);
                 }
                 Turn::Opening { .. } | Turn::Prompting { .. } | Turn::Working { .. } => {
                     self.look_up(now, mission_id, id);
@@ -914,13 +939,16 @@ impl Engine {
                 Turn::Aborting { until, .. } if now >= until => {
                     // It would not die. The fence holds: its writes are refused, and it is named in the report.
                     if let Some(session) = attempt.session.take() {
-                        self.mission_mut(mission_id).survivors.insert(session);
+                        attempt.prompts = 0;
+                        let mission = self.mission_mut(mission_id);
+                        mission.survivors.insert(session);
+                        let say = mission.introduction(&mission.attempts[&id].subject, None);
+                        self.attempt_mut(mission_id, id).say = say;
                     }
                     self.after_abort(now, mission_id, id);
                 }
                 Turn::Aborting { until, then, .. } => {
                     attempt.wait(now, &limits);
-                    attempt.check_at = attempt.check_at.min(until);
                     let Some(session) = attempt.session.clone() else { continue };
                     let effect = self.effect_id();
                     self.attempt_mut(mission_id, id).turn = Turn::Aborting { effect, until, then };
@@ -929,20 +957,6 @@ impl Engine {
             }
         }
         !due.is_empty()
-    }
-}
-
-impl Attempt {
-    fn prompt_of_turn(&self) -> EffectId {
-        match self.turn {
-            Turn::Prompting { effect: prompt } | Turn::Working { prompt } => prompt,
-            Turn::Queued { .. }
-            | Turn::Snapshotting { .. }
-            | Turn::Opening { .. }
-            | Turn::Aborting { .. } => {
-                unreachable!("only a prompted turn can end")
-            }
-        }
     }
 }
 

@@ -183,7 +183,7 @@ impl Mission {
 
     /// Whether the last run of the project's checks did not pass.
     pub(crate) fn failed_project_checks(&self) -> bool {
-        self.project_report.as_ref().is_some_and(|report| report.verdict != Verdict::Pass)
+        self.project_report.as_ref().is_some_and(|report| !report.passes())
     }
 
     /// The project's checks, while they run.
@@ -231,12 +231,32 @@ impl Mission {
         };
     }
 
+    /// What a session that knows nothing of the subject is told first.
+    pub(crate) fn introduction(&self, subject: &Subject, broken_off: Option<String>) -> Say {
+        match subject.worker_task().and_then(|task| self.tasks.get(task)) {
+            Some(task) if !task.findings.is_empty() => Say::Fix { findings: task.findings.clone() },
+            _ => Say::Start { broken_off },
+        }
+    }
+
     /// Whether all that the task depends on is done.
     fn is_free(&self, task: &Task) -> bool {
         task.spec.depends_on.iter().all(|id| {
             // A task from a finding or a revision may depend on one that was given up.
             self.tasks.get(&TaskId(id.clone())).is_some_and(Task::is_finished)
         })
+    }
+}
+
+impl TaskState {
+    /// The attempt that a task waits for.
+    fn attempt(&self) -> Option<AttemptId> {
+        match self {
+            Self::Ready { attempt } | Self::Running { attempt } | Self::Reviewing { attempt } => {
+                Some(*attempt)
+            }
+            Self::Pending | Self::Checking(_) | Self::Done | Self::Blocked { .. } | Self::Cancelled => None,
+        }
     }
 }
 
@@ -301,23 +321,12 @@ impl Engine {
         for (attempt, turn) in live {
             match turn {
                 Turn::Queued { .. } => {}
-                Turn::Snapshotting { .. } => {
-                    self.attempt_mut(id, attempt).turn = Turn::Queued { not_before: None };
-                    let subject = self.missions[&id].attempts[&attempt].subject.clone();
-                    if let Some(task) = subject.worker_task() {
-                        let mission = self.mission_mut(id);
-                        if let Some(task) = mission.tasks.get_mut(task) {
-                            task.state = TaskState::Ready { attempt };
-                        }
-                    }
-                }
-                // Nothing runs in a host that has just started, so an abort has done its work.
-                Turn::Aborting { .. }
-                | Turn::Opening { .. }
-                | Turn::Prompting { .. }
-                | Turn::Working { .. } => {
+                Turn::Snapshotting { .. } => self.put_back(id, attempt),
+                Turn::Opening { .. } | Turn::Prompting { .. } | Turn::Working { .. } => {
                     self.look_up(now, id, attempt);
                 }
+                // The host may have been down for longer than an abort may take.
+                Turn::Aborting { then, .. } => self.abort(now, id, attempt, then),
             }
         }
         let checking: Vec<_> = self.missions[&id]
@@ -433,14 +442,9 @@ impl Engine {
             Phase::Executing | Phase::Verifying => Stage::Executing,
             Phase::MasterReview => Stage::MasterReview,
         };
-        let blocked: Vec<_> = mission
-            .tasks
-            .iter()
-            .filter(|(_, task)| matches!(task.state, TaskState::Blocked { .. }))
-            .map(|(id, _)| id.clone())
-            .collect();
         let none_live = mission.attempts.is_empty();
-        for task in blocked {
+        let tasks: Vec<_> = mission.tasks.keys().cloned().collect();
+        for task in tasks {
             self.unblock(id, &task);
         }
         match phase {
@@ -455,25 +459,25 @@ impl Engine {
         }
     }
 
-    /// Gives a blocked task a fresh start.
-    fn unblock(&mut self, mission: MissionId, id: &TaskId) {
-        let task = self.mission_mut(mission).tasks.get_mut(id).expect("the caller found it in the plan");
+    /// Gives a task a fresh start if it is blocked: a revision may name one twice, or give it up as well.
+    fn unblock(&mut self, id: MissionId, task_id: &TaskId) {
+        let mission = self.mission_mut(id);
+        let task = mission.tasks.get_mut(task_id).expect("the caller found it in the plan");
+        if !matches!(task.state, TaskState::Blocked { .. }) {
+            return;
+        }
         task.fixes = 0;
-        let say = if task.findings.is_empty() {
-            Say::Start { broken_off: None }
-        } else {
-            Say::Fix { findings: task.findings.clone() }
-        };
-        let subject = Subject::Task { task: id.clone() };
-        let attempt = self.queue(mission, NewAttempt { say, ..NewAttempt::fresh(subject.clone()) });
-        self.mission_mut(mission).attempt_queued(&subject, attempt);
+        let subject = Subject::Task { task: task_id.clone() };
+        let say = mission.introduction(&subject, None);
+        let attempt = self.queue(id, NewAttempt { say, ..NewAttempt::fresh(subject.clone()) });
+        self.mission_mut(id).attempt_queued(&subject, attempt);
     }
 
     /// The mission that a command in this session means.
     fn mission_for(&self, session: &SessionId) -> Result<MissionId, String> {
         let open = || self.missions.values().filter(|mission| mission.is_open());
-        if let Some(mission) = open().find(|mission| mission.follower == *session || mission.root == *session)
-        {
+        let followed = open().find(|mission| mission.follower == *session);
+        if let Some(mission) = followed.or_else(|| open().find(|mission| mission.root == *session)) {
             return Ok(mission.id);
         }
         let mut all = open();
@@ -688,11 +692,11 @@ impl Engine {
         let Some((id, task_id)) = task else {
             return Handled::Ignored(Ignored::StaleEffect);
         };
-        let verdict = report.verdict;
+        let passes = report.passes();
         let findings = report.findings.clone();
         let task = self.mission_mut(id).tasks.get_mut(&task_id).expect("found just now");
         task.report = Some(report);
-        if verdict == Verdict::Pass {
+        if passes {
             let subject = Subject::Review { task: task_id };
             let attempt = self.queue(id, NewAttempt::fresh(subject.clone()));
             self.mission_mut(id).attempt_queued(&subject, attempt);
@@ -947,14 +951,17 @@ impl Engine {
     }
 }
 
+impl CheckReport {
+    /// Whether it passes, and on evidence: a verdict that rests on nothing is unknown.
+    fn passes(&self) -> bool {
+        self.verdict == Verdict::Pass && !self.evidence.is_empty()
+    }
+}
+
 impl Mission {
     /// Whether every task is done on passing checks and review, and so is the whole.
     pub(crate) fn has_evidence(&self) -> bool {
-        let passes = |report: &Option<CheckReport>| {
-            report
-                .as_ref()
-                .is_some_and(|report| report.verdict == Verdict::Pass && !report.evidence.is_empty())
-        };
+        let passes = |report: &Option<CheckReport>| report.as_ref().is_some_and(CheckReport::passes);
         let agrees =
             |review: &Option<Review>| review.as_ref().is_some_and(|review| review.verdict == Verdict::Pass);
         let tasks = self.tasks.values().filter(|task| task.state != TaskState::Cancelled);
@@ -1037,18 +1044,12 @@ impl Engine {
         let paused = matches!(self.missions[&id].stage, Stage::Paused { .. });
         for (attempt, turn) in live {
             match turn {
-                Turn::Queued { .. } if paused => {}
-                Turn::Snapshotting { .. } if paused => {
-                    // Its outcome will be stale; the files have not been touched.
-                    let subject = self.missions[&id].attempts[&attempt].subject.clone();
+                Turn::Queued { .. } | Turn::Opening { .. } if paused => {}
+                Turn::Snapshotting { .. } if paused => self.put_back(id, attempt),
+                // A session that is created all the same is never prompted.
+                Turn::Queued { .. } | Turn::Snapshotting { .. } | Turn::Opening { .. } => {
                     self.rest_attempt(id, attempt);
-                    if let Some(task) = subject.worker_task()
-                        && let Some(task) = self.mission_mut(id).tasks.get_mut(task)
-                    {
-                        task.state = TaskState::Ready { attempt };
-                    }
                 }
-                Turn::Queued { .. } | Turn::Snapshotting { .. } => self.rest_attempt(id, attempt),
                 Turn::Prompting { .. } | Turn::Working { .. } => {
                     self.abort(now, id, attempt, AfterAbort::Rest);
                 }
@@ -1057,8 +1058,17 @@ impl Engine {
                         *then = AfterAbort::Rest;
                     }
                 }
-                Turn::Opening { .. } => {}
             }
+        }
+    }
+
+    /// Puts a worker back into the queue whose files are being hashed: they have not been touched.
+    fn put_back(&mut self, id: MissionId, attempt_id: AttemptId) {
+        let mission = self.mission_mut(id);
+        let attempt = mission.attempts.get_mut(&attempt_id).expect("the caller holds a live attempt's id");
+        attempt.turn = Turn::Queued { not_before: None };
+        if let Some(task) = attempt.subject.worker_task().and_then(|task| mission.tasks.get_mut(task)) {
+            task.state = TaskState::Ready { attempt: attempt_id };
         }
     }
 
@@ -1208,20 +1218,19 @@ impl Engine {
                         leases.push((file, mission.id, &task.spec.id));
                     }
                 }
-                let attempt = match task.state {
-                    TaskState::Ready { attempt }
-                    | TaskState::Running { attempt }
-                    | TaskState::Reviewing { attempt } => attempt,
-                    TaskState::Pending
-                    | TaskState::Checking(_)
-                    | TaskState::Done
-                    | TaskState::Blocked { .. }
-                    | TaskState::Cancelled => continue,
-                };
+                let Some(attempt) = task.state.attempt() else { continue };
                 assert!(
                     !mission.is_open() || mission.attempts.contains_key(&attempt),
                     "task {} waits for {attempt}, which is gone",
                     task.spec.id
+                );
+            }
+            for (id, attempt) in &mission.attempts {
+                let awaited = attempt.subject.task().map(|task| &mission.tasks[task].state);
+                assert!(
+                    matches!(mission.stage, Stage::Stopping { .. })
+                        || awaited.is_none_or(|state| state.attempt() == Some(*id)),
+                    "{id} is live, and its task is {awaited:?}"
                 );
             }
             if mission.stage == Stage::Sealed {
@@ -1229,6 +1238,8 @@ impl Engine {
             }
             if !mission.is_open() {
                 assert!(mission.attempts.is_empty(), "{} has ended with live attempts", mission.id);
+                let waits = mission.next_deadline(&self.limits);
+                assert!(waits.is_none(), "{} has ended and still waits for time", mission.id);
             }
             if mission.is_under_way() {
                 let mut checks = mission.tasks.values().filter_map(Task::checks).chain(mission.checks());
