@@ -371,7 +371,15 @@ impl Worker {
                     }
                 }
                 Effect::RenderTodo { text } => self.render_todo(&text),
-                effect => outward.push(effect),
+                effect @ (Effect::OpenSession { .. }
+                | Effect::Prompt { .. }
+                | Effect::AbortSession { .. }
+                | Effect::LookUpSession { .. }
+                | Effect::Reply { .. }
+                | Effect::ShowToast { .. }
+                | Effect::TellCommander { .. }
+                | Effect::Annotate { .. }
+                | Effect::ReportMission { .. }) => outward.push(effect),
             }
         }
         if !outward.is_empty() {
@@ -456,7 +464,9 @@ impl Worker {
         let mut last = core.rendered.iter().rev().nth(1).copied();
         let mut result = todo::render(project, file, text, last);
         if let Ok(Rendered::Edited(edit)) = &result
-            && edit.found.is_none_or(|found| core.rendered.contains(&found) || core.edit == Some((found, true)))
+            && edit
+                .found
+                .is_none_or(|found| core.rendered.contains(&found) || core.edit == Some((found, true)))
         {
             // Deleted, what was written before a crash, or an edit that is in the journal: nobody's words are lost.
             last = edit.found;
@@ -554,7 +564,7 @@ impl Worker {
             .components()
             .map(|part| match part {
                 Component::Normal(name) => name.to_str(),
-                _ => None,
+                Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::ParentDir => None,
             })
             .collect();
         Some(parts?.join("/"))
