@@ -397,7 +397,7 @@ impl Engine {
             self.send_prompt(now, mission_id, id);
         } else {
             // Created, never prompted: there is nothing to abort.
-            self.rest_attempt(mission_id, id);
+            self.rest_attempt(now, mission_id, id);
         }
     }
 
@@ -519,7 +519,7 @@ impl Engine {
         let error = attempt.error.take();
         let Some(session) = session else {
             match attempt.turn {
-                Turn::Opening { .. } if !under_way => self.rest_attempt(mission_id, id),
+                Turn::Opening { .. } if !under_way => self.rest_attempt(now, mission_id, id),
                 Turn::Opening { .. } => {
                     if self.repeat(mission_id, id) {
                         self.open(now, mission_id, id);
@@ -695,14 +695,19 @@ impl Engine {
         }
         let mistakes = match blank::fenced(&facts.text) {
             None => Vec::new(),
-            Some(value) => match read(&attempt.subject, &value, tasks_max) {
+            // Its commands have not been shown to the host's permissions.
+            Some(_) if attempt.subject == Subject::Plan => {
+                vec![Mistake::new("", "a plan is taken from a call of the tool only")]
+            }
+            Some(value) => match read(&self.missions[&mission_id], id, &value, tasks_max) {
                 Ok(submission) => {
-                    attempt.submission = Some(submission);
+                    self.attempt_mut(mission_id, id).submission = Some(submission);
                     return self.finish(now, mission_id, id);
                 }
                 Err(mistakes) => mistakes,
             },
         };
+        let attempt = self.attempt_mut(mission_id, id);
         if attempt.nudges < nudges_most {
             attempt.nudges += 1;
             self.send_again(now, mission_id, id, Say::Nudge { mistakes });
@@ -768,21 +773,14 @@ impl Engine {
             refuse(self, "ALREADY_SUBMITTED", "It has been taken already. End your turn now.".into());
             return Handled::Ignored(Ignored::Refused);
         }
-        let failed_checks = self.missions[&mission_id].failed_project_checks();
-        let attempt = self.attempt_mut(mission_id, id);
-        let read = read(&attempt.subject, value, tasks_max).and_then(|submission| {
+        let read = read(&self.missions[&mission_id], id, value, tasks_max).and_then(|submission| {
             let mistakes = match &submission {
                 Submission::Plan { plan } => plan.denied(denied),
-                Submission::Review { review }
-                    if attempt.subject == Subject::Master && failed_checks && review.findings.is_empty() =>
-                {
-                    let message = "the project's checks failed: give fail, with findings that mend them";
-                    vec![Mistake::new("verdict", message)]
-                }
                 Submission::Work { .. } | Submission::Review { .. } => Vec::new(),
             };
             blank::finish(submission, mistakes)
         });
+        let attempt = self.attempt_mut(mission_id, id);
         match read {
             Ok(submission) => {
                 attempt.submission = Some(submission);
@@ -800,12 +798,20 @@ impl Engine {
     }
 }
 
-fn read(subject: &Subject, value: &Value, tasks_max: u64) -> Result<Submission, Vec<Mistake>> {
-    Ok(match subject {
+/// Reads the blank of an attempt, as a call of its tool or its text gave it.
+fn read(mission: &Mission, id: AttemptId, value: &Value, tasks_max: u64) -> Result<Submission, Vec<Mistake>> {
+    Ok(match mission.attempts[&id].subject {
         Subject::Plan => Submission::Plan { plan: Plan::parse(value, tasks_max)? },
         Subject::Task { .. } => Submission::Work { work: Work::parse(value)? },
         Subject::Review { .. } => Submission::Review { review: Review::parse(value, false)? },
-        Subject::Master => Submission::Review { review: Review::parse(value, true)? },
+        Subject::Master => {
+            let review = Review::parse(value, true)?;
+            if mission.failed_project_checks() && review.findings.is_empty() {
+                let message = "the project's checks failed: give fail, with findings that mend them";
+                return Err(vec![Mistake::new("verdict", message)]);
+            }
+            Submission::Review { review }
+        }
     })
 }
 
@@ -831,20 +837,39 @@ impl Engine {
         match then {
             AfterAbort::Fail { failure } => self.fail(now, mission_id, id, failure),
             AfterAbort::Submitted => self.finish(now, mission_id, id),
-            AfterAbort::Rest => self.rest_attempt(mission_id, id),
+            AfterAbort::Rest => self.rest_attempt(now, mission_id, id),
         }
     }
 
     /// Takes an attempt out of the running: a mission that is paused, or has been resumed meanwhile, keeps it queued
     /// with its session; one that is ending drops it.
-    pub(crate) fn rest_attempt(&mut self, mission_id: MissionId, id: AttemptId) {
+    pub(crate) fn rest_attempt(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
         let mission = self.mission_mut(mission_id);
-        if mission.is_under_way() || matches!(mission.stage, Stage::Paused { .. }) {
-            let attempt = mission.attempts.get_mut(&id).expect("the caller holds a live attempt's id");
-            attempt.turn = Turn::Queued { not_before: None };
-            attempt.look_up = None;
-        } else {
+        let under_way = mission.is_under_way();
+        if !under_way && !matches!(mission.stage, Stage::Paused { .. }) {
             mission.attempts.remove(&id);
+            return;
+        }
+        let attempt = mission.attempts.get_mut(&id).expect("the caller holds a live attempt's id");
+        attempt.turn = Turn::Queued { not_before: None };
+        attempt.look_up = None;
+        if under_way && attempt.submission.is_some() {
+            self.finish(now, mission_id, id);
+        }
+    }
+
+    /// Goes on with what was submitted before the mission rested, without another turn.
+    pub(crate) fn finish_rested(&mut self, now: Millis, mission_id: MissionId) {
+        let is_rested =
+            |attempt: &&Attempt| attempt.submission.is_some() && matches!(attempt.turn, Turn::Queued { .. });
+        let rested: Vec<_> = self.missions[&mission_id]
+            .attempts
+            .values()
+            .filter(is_rested)
+            .map(|attempt| attempt.id)
+            .collect();
+        for id in rested {
+            self.finish(now, mission_id, id);
         }
     }
 
@@ -853,7 +878,7 @@ impl Engine {
         let mission = self.mission_mut(mission_id);
         let under_way = mission.is_under_way();
         if !under_way {
-            return self.rest_attempt(mission_id, id);
+            return self.rest_attempt(now, mission_id, id);
         }
         let Some(attempt) = mission.attempts.remove(&id) else { return };
         let session = attempt.session.clone().map(|session| (session, attempt.prompts));
@@ -876,7 +901,7 @@ impl Engine {
     pub(crate) fn fail(&mut self, now: Millis, mission_id: MissionId, id: AttemptId, failure: Failure) {
         let mission = self.mission_mut(mission_id);
         if !mission.is_under_way() {
-            return self.rest_attempt(mission_id, id);
+            return self.rest_attempt(now, mission_id, id);
         }
         let Some(attempt) = mission.attempts.remove(&id) else { return };
         mission.failures += 1;

@@ -4,8 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::question::Role;
-use crate::{AttemptId, EffectId, Limits, MissionId, RequestId, SessionId, TaskId};
+use crate::{AttemptId, EffectId, MissionId, RequestId, SessionId, TaskId};
 
 /// An output of the engine, in the imperative. One with an `effect` number has an outcome, which comes back as an
 /// event that names the number; the others have none.
@@ -119,17 +118,6 @@ impl Effect {
             | Self::Annotate { .. }
             | Self::ReportMission { .. }
             | Self::RenderTodo { .. } => None,
-        }
-    }
-}
-
-impl Role {
-    /// The slots of the role's lane.
-    pub(crate) fn slots(self, limits: &Limits) -> u64 {
-        match self {
-            Self::Planner => limits.planner_slots,
-            Self::Worker => limits.worker_slots,
-            Self::Reviewer => limits.reviewer_slots,
         }
     }
 }

@@ -5,8 +5,9 @@
 //! [`Effect`] whose outcome comes back as an [`Event`]. The same events at the same times give the same effects and
 //! the same state, byte for byte, which is how it is tested, replayed and resumed.
 //!
-//! Invariants, checked by [`Engine::check_invariants`]: one task holds a path, slots held never exceed the lanes'
-//! sizes, no task runs before its dependencies are done, and a mission is sealed only on passing evidence.
+//! Invariants, checked by [`Engine::check_invariants`]: one task holds a path, a live attempt is the one its task waits
+//! for, no task runs before its dependencies are done, a mission that is under way is moved by something, and one is
+//! sealed only on passing evidence. No slot is given in a lane that is full.
 //!
 //! ```
 //! use orchestrator_engine::{Agents, Effect, Engine, Event, Limits, SessionId};

@@ -3,10 +3,13 @@
 //! Slots and leases are not counted but read off the attempts and tasks that hold them, so that none can leak.
 
 use crate::question::Role;
-use crate::{Attempt, AttemptId, Engine, Millis, Mission, MissionId, Priority, TaskState, lease};
+use crate::{
+    Attempt, AttemptId, Engine, Limits, Millis, Mission, MissionId, Priority, TaskState, Turn, lease,
+};
 
 impl Engine {
-    /// Gives free slots to waiting attempts until none fits.
+    /// Gives free slots to waiting attempts until none fits. Where a new process has fewer slots than are held, none
+    /// is given before enough have come free.
     pub(crate) fn admit_all(&mut self, now: Millis) {
         while let Some((mission, attempt)) = self.next_attempt() {
             self.admit(now, mission, attempt);
@@ -28,26 +31,24 @@ impl Engine {
     /// The waiting attempt that is admitted next: reviews before work before plans, what has begun before what has
     /// not, then by priority, then the oldest.
     fn next_attempt(&self) -> Option<(MissionId, AttemptId)> {
-        let held: u64 =
-            [Role::Planner, Role::Worker, Role::Reviewer].map(|role| self.slots_held(role)).iter().sum();
-        if held >= self.limits.sessions {
+        if !self.live().any(|(mission, attempt)| is_waiting(mission, attempt)) {
             return None;
         }
-        [Role::Reviewer, Role::Worker, Role::Planner]
-            .into_iter()
-            .filter(|role| self.slots_held(*role) < role.slots(&self.limits))
-            .find_map(|role| {
-                self.live()
-                    .filter(|(mission, attempt)| {
-                        attempt.role() == role && self.is_admissible(mission, attempt)
-                    })
-                    .min_by_key(|(mission, attempt)| order(mission, attempt))
-                    .map(|(mission, attempt)| (mission.id, attempt.id))
-            })
+        let lanes = [Role::Reviewer, Role::Worker, Role::Planner].map(|role| (role, self.slots_held(role)));
+        if lanes.iter().map(|(_, held)| held).sum::<u64>() >= self.limits.sessions {
+            return None;
+        }
+        lanes.into_iter().filter(|(role, held)| *held < role.slots(&self.limits)).find_map(|(role, _)| {
+            self.live()
+                .filter(|(_, attempt)| attempt.role() == role)
+                .filter(|(mission, attempt)| self.is_admissible(mission, attempt))
+                .min_by_key(|(mission, attempt)| order(mission, attempt))
+                .map(|(mission, attempt)| (mission.id, attempt.id))
+        })
     }
 
     fn is_admissible(&self, mission: &Mission, attempt: &Attempt) -> bool {
-        if !mission.is_under_way() || attempt.turn != (crate::Turn::Queued { not_before: None }) {
+        if !is_waiting(mission, attempt) {
             return false;
         }
         let Some(task) = attempt.subject.worker_task().and_then(|task| mission.tasks.get(task)) else {
@@ -68,9 +69,24 @@ impl Engine {
     }
 }
 
+fn is_waiting(mission: &Mission, attempt: &Attempt) -> bool {
+    mission.is_under_way() && attempt.turn == Turn::Queued { not_before: None }
+}
+
 /// Sorts what has begun before what has not, then by priority, then by age.
 fn order(mission: &Mission, attempt: &Attempt) -> (bool, Priority, AttemptId) {
     let task = attempt.subject.task().and_then(|task| mission.tasks.get(task));
     let fresh = task.is_some_and(|task| matches!(task.state, TaskState::Ready { .. }));
     (fresh, task.map_or(Priority::Normal, |task| task.spec.priority), attempt.id)
+}
+
+impl Role {
+    /// The slots of the role's lane.
+    fn slots(self, limits: &Limits) -> u64 {
+        match self {
+            Self::Planner => limits.planner_slots,
+            Self::Worker => limits.worker_slots,
+            Self::Reviewer => limits.reviewer_slots,
+        }
+    }
 }
