@@ -445,7 +445,6 @@ impl Worker {
             timeout_ms: Some(timeout_ms),
         };
         let sender = self.sender.clone();
-        // Checks that ended are dropped from the map lazily: their tickets are refused by the verifier.
         let ticket = self.verifier.run(request, move |report| {
             let event = match serde_json::to_value(&report).and_then(serde_json::from_value) {
                 Ok(report) => Event::ChecksFinished { effect, report },
