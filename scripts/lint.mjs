@@ -11,6 +11,6 @@ const run = (program, ...args) => {
 }
 
 run("cargo", "fmt", "--all", "--check")
-run("cargo", "clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings")
+run("cargo", "clippy", "--workspace", "--lib", "--tests", "--examples", "--locked", "--quiet", "--", "-D", "warnings")
 run(process.execPath, "node_modules/typescript/bin/tsc", "-p", "tsconfig.json")
 run(process.execPath, "node_modules/oxlint/bin/oxlint", "--deny-warnings", "plugin", "scripts", "demo", "__test__")
