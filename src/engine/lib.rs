@@ -97,7 +97,6 @@ impl Engine {
         let handled = self.dispatch(now, event);
         if handled == Handled::Changed {
             self.advance(now);
-            self.todo_stale = true;
         }
         handled
     }

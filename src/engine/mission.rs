@@ -46,7 +46,16 @@ pub struct Mission {
     pub started: Millis,
     pub ended: Option<Millis>,
     #[serde(skip)]
-    annotated: Option<(String, usize, usize)>,
+    shown: Option<Shown>,
+}
+
+/// What was last shown of a mission on its root session and in the list of tasks.
+#[derive(Clone, Debug, PartialEq)]
+struct Shown {
+    stage: &'static str,
+    /// The state of each task, and its fix attempts.
+    tasks: Vec<(&'static str, u64)>,
+    done: usize,
 }
 
 /// Where a mission stands.
@@ -242,7 +251,7 @@ impl Mission {
     fn is_free(&self, task: &Task) -> bool {
         task.spec.depends_on.iter().all(|id| {
             // A task from a finding or a revision may depend on one that was given up.
-            self.tasks.get(&TaskId(id.clone())).is_some_and(Task::is_finished)
+            self.tasks.get(id.as_str()).is_some_and(Task::is_finished)
         })
     }
 }
@@ -398,7 +407,7 @@ impl Engine {
             failures: 0,
             started: now,
             ended: None,
-            annotated: None,
+            shown: None,
         };
         self.missions.insert(id, mission);
         self.queue(id, NewAttempt::fresh(Subject::Plan));
@@ -544,14 +553,14 @@ impl Engine {
         };
         let mut mistakes = revision.denied(denied);
         for (index, task) in revision.cancel.iter().enumerate() {
-            let state = &mission.tasks[&TaskId(task.clone())].state;
+            let state = &mission.tasks[task.as_str()].state;
             if !matches!(state, TaskState::Pending | TaskState::Ready { .. } | TaskState::Blocked { .. }) {
                 let message = format!("{task:?} is {} and cannot be given up now", report::state_word(state));
                 mistakes.push(crate::Mistake::new(format!("cancel[{index}]"), message));
             }
         }
         for (index, task) in revision.retry.iter().enumerate() {
-            let state = &mission.tasks[&TaskId(task.clone())].state;
+            let state = &mission.tasks[task.as_str()].state;
             if !matches!(state, TaskState::Blocked { .. }) {
                 let message =
                     format!("{task:?} is {}; only a blocked task is retried", report::state_word(state));
@@ -829,7 +838,7 @@ impl Engine {
         self.admit_all(now);
         for id in ids {
             self.end_stop(now, id);
-            self.annotate(id);
+            self.show(id);
         }
     }
 
@@ -937,17 +946,22 @@ impl Engine {
         self.emit(Effect::ReportMission { mission: id, session, outcome, report });
     }
 
-    fn annotate(&mut self, id: MissionId) {
+    /// Has the mission shown to people again where that would read differently.
+    fn show(&mut self, id: MissionId) {
         let mission = self.missions.get_mut(&id).expect("the caller iterates the map");
-        let done = mission.done_count();
-        let note = (report::stage_word(&mission.stage).to_owned(), done, mission.tasks.len());
-        if mission.annotated.as_ref() == Some(&note) {
+        let tasks = mission.tasks.values().map(|task| (report::state_word(&task.state), task.fixes));
+        let stage = report::stage_word(&mission.stage);
+        let shown = Shown { stage, tasks: tasks.collect(), done: mission.done_count() };
+        if mission.shown.as_ref() == Some(&shown) {
             return;
         }
-        mission.annotated = Some(note.clone());
-        let session = mission.root.clone();
-        let (stage, done, total) = note;
-        self.emit(Effect::Annotate { session, mission: id, stage, done, total });
+        self.todo_stale = true;
+        let (done, total) = (shown.done, shown.tasks.len());
+        let last = mission.shown.replace(shown);
+        if last.is_none_or(|last| (last.stage, last.done, last.tasks.len()) != (stage, done, total)) {
+            let session = mission.root.clone();
+            self.emit(Effect::Annotate { session, mission: id, stage: stage.to_owned(), done, total });
+        }
     }
 }
 
@@ -990,7 +1004,7 @@ fn finding_tasks(mission: &Mission, review: &Review) -> Vec<TaskSpec> {
                 1 => format!("finding-{}-{}", mission.iterations, index + 1),
                 n => format!("finding-{}-{}-{n}", mission.iterations, index + 1),
             })
-            .find(|id| !mission.tasks.contains_key(&TaskId(id.clone())))
+            .find(|id| !mission.tasks.contains_key(id.as_str()))
             .expect("numbers do not end");
         specs.push(TaskSpec {
             id,
@@ -1176,6 +1190,7 @@ impl Engine {
         }
         // The list is rendered again even though it has not changed: the file has.
         self.todo.clear();
+        self.todo_stale = true;
         Handled::Changed
     }
 

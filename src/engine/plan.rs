@@ -108,7 +108,7 @@ impl Revision {
         check_graph(&add, "add", present, &mut mistakes);
         for (list, ids) in [("cancel", &cancel), ("retry", &retry)] {
             for (index, id) in ids.iter().enumerate() {
-                if !present.contains_key(&TaskId(id.clone())) {
+                if !present.contains_key(id.as_str()) {
                     mistakes
                         .push(Mistake::new(format!("{list}[{index}]"), format!("no task is called {id:?}")));
                 }
@@ -226,7 +226,7 @@ fn check_graph(
 ) {
     let mut index_of: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, task) in tasks.iter().enumerate().filter(|(_, task)| !task.id.is_empty()) {
-        let taken = present.contains_key(&TaskId(task.id.clone()));
+        let taken = present.contains_key(task.id.as_str());
         if taken || index_of.insert(&task.id, index).is_some() {
             mistakes.push(Mistake::new(
                 format!("{list}[{index}].id"),
@@ -240,7 +240,7 @@ fn check_graph(
             if *dependency == task.id {
                 mistakes.push(Mistake::new(path(), "a task cannot depend on itself"));
             } else if !index_of.contains_key(dependency.as_str())
-                && !present.contains_key(&TaskId(dependency.clone()))
+                && !present.contains_key(dependency.as_str())
             {
                 mistakes.push(Mistake::new(path(), format!("no task is called {dependency:?}")));
             }

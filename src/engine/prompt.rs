@@ -6,7 +6,7 @@ use crate::attempt::Say;
 use crate::blank::Mistake;
 use crate::event::{Agents, Finding};
 use crate::question::Role;
-use crate::{Attempt, CheckReport, Mission, Subject, Task, TaskId, TaskState};
+use crate::{Attempt, CheckReport, Mission, Subject, Task, TaskState};
 
 pub(crate) fn agent(agents: &Agents, role: Role) -> String {
     match role {
@@ -152,7 +152,7 @@ fn task_sections(text: &mut String, mission: &Mission, task: &Task) {
 /// What the tasks before this one did and changed.
 fn dependencies(mission: &Mission, task: &Task) -> String {
     list(task.spec.depends_on.iter().filter_map(|id| {
-        let before = mission.tasks.get(&TaskId(id.clone()))?;
+        let before = mission.tasks.get(id.as_str())?;
         let files: Vec<_> =
             before.report.iter().flat_map(|r| r.changed.iter().map(|c| c.path.as_str())).collect();
         let summary = before.work.as_ref().map_or("", |work| work.summary.as_str());
