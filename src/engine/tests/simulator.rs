@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 use orchestrator_engine::{
     Agents, Answer, AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Event, Finding, Handled,
-    HostError, Interruption, Limits, Millis, Outcome, Question, Role, SessionId, Stage, TaskState, TurnFacts,
-    Verdict,
+    HostError, Interruption, Limits, Millis, Outcome, Question, Role, SessionId, Stage, Task, TaskState,
+    TurnFacts, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -51,15 +51,15 @@ struct World {
     rng: Rng,
     now: Millis,
     engine: Engine,
-    /// Serialised records, as a journal would hold them.
-    journal: Vec<(Millis, String)>,
+    /// What the journal holds. Each event has been through its written form.
+    journal: Vec<(Millis, Event)>,
     agenda: BTreeMap<(Millis, u64), Happening>,
     order: u64,
     sessions: Vec<Session>,
     next_request: u64,
     faults: Faults,
     fault_rate: f64,
-    worker_slots: u64,
+    limits: Limits,
     done: BTreeSet<String>,
     acknowledged: BTreeSet<String>,
     outcomes: Vec<Outcome>,
@@ -71,11 +71,44 @@ struct World {
 
 const ROOT: &str = "ses_root";
 
+/// What is done to a mission, each often enough to meet every state.
+const FAULTS: [&str; 21] = [
+    "abort ignored",
+    "bad blank",
+    "blank as text",
+    "crash",
+    "doubled",
+    "effect failed",
+    "hang",
+    "interrupt",
+    "late",
+    "lost",
+    "model error",
+    "no blank",
+    "no finish reason",
+    "prompt untold",
+    "rebuild",
+    "reordered",
+    "revised",
+    "runaway",
+    "session gone",
+    "stop",
+    "todo edited",
+];
+
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let fault_rate = [0.0, 0.02, 0.08, 0.2][rng.usize(..4)];
-        let worker_slots = 1 + rng.u64(..8);
+        let limits = Limits {
+            worker_slots: 1 + rng.u64(..8),
+            sessions: [50, 2][rng.usize(..2)],
+            iterations: 4,
+            steps_per_minute: 30,
+            session_ttl_ms: [3_600_000, 60_000][rng.usize(..2)],
+            stop_ms: [60_000, 2_000][rng.usize(..2)],
+            ..Limits::default()
+        };
         let mut world = Self {
             rng,
             now: 1_000_000,
@@ -87,7 +120,7 @@ impl World {
             next_request: 0,
             faults: Faults::new(),
             fault_rate,
-            worker_slots,
+            limits,
             done: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
             outcomes: Vec::new(),
@@ -102,12 +135,7 @@ impl World {
     }
 
     fn start(&mut self) {
-        let limits = Limits {
-            worker_slots: self.worker_slots,
-            iterations: 4,
-            steps_per_minute: 30,
-            ..Limits::default()
-        };
+        let limits = self.limits.clone();
         self.handle(Event::EngineStarted { limits, agents: Agents::default() });
     }
 
@@ -157,11 +185,13 @@ impl World {
         self.events += 1;
         let record = serde_json::to_string(&event).unwrap();
         let event: Event = serde_json::from_str(&record).unwrap();
-        let handled = self.engine.handle(self.now, event);
+        let held = self.slots();
+        let handled = self.engine.handle(self.now, event.clone());
         if handled == Handled::Changed {
-            self.journal.push((self.now, record));
+            self.journal.push((self.now, event));
         }
         self.engine.check_invariants();
+        self.check_slots(held);
         while let Some(effect) = self.engine.poll_effect() {
             self.take(effect);
         }
@@ -225,9 +255,10 @@ impl World {
             Effect::Prompt { effect, session, text, .. } => self.prompt(effect, &session, &text),
             Effect::AbortSession { effect, session } => {
                 let busy = self.fault("abort ignored");
-                if let Some(found) = self.sessions.iter_mut().find(|s| s.id == session) {
-                    found.busy = busy && found.busy;
-                }
+                let Some(found) = self.sessions.iter_mut().find(|s| s.id == session) else {
+                    return self.deliver(5, Event::EffectFailed { effect, error: not_found() });
+                };
+                found.busy = busy && found.busy;
                 let busy = self.sessions.iter().any(|s| s.id == session && s.busy);
                 if !busy {
                     self.forget_turn(&session);
@@ -281,8 +312,7 @@ impl World {
             return self.deliver(5, Event::PromptSent { effect });
         }
         let Some(found) = self.sessions.iter_mut().find(|s| s.id == *session) else {
-            let error = HostError { name: "NotFoundError".into(), message: "no such session".into() };
-            return self.deliver(5, Event::EffectFailed { effect, error });
+            return self.deliver(5, Event::EffectFailed { effect, error: not_found() });
         };
         found.prompts.push((effect, None));
         found.busy = true;
@@ -435,37 +465,91 @@ impl World {
 
     /// Kills the process: what was in flight is gone, sessions rest where they were, the journal is replayed.
     fn crash(&mut self) {
-        let before = serde_json::to_string(&self.engine).unwrap();
         self.agenda.clear();
         for session in &mut self.sessions {
             session.busy = false;
         }
+        self.replay();
+        self.now += self.rng.u64(1_000..100_000);
+        // The user may have configured other lanes meanwhile.
+        self.limits.worker_slots = 1 + self.rng.u64(..8);
+        self.start();
+    }
+
+    /// The journal could not be written: the engine is rebuilt in the same process while the host goes on. Checks are
+    /// cancelled, and what was about to be recorded is lost.
+    fn rebuild(&mut self) {
+        self.agenda
+            .retain(|_, happening| !matches!(happening, Happening::Deliver(Event::ChecksFinished { .. })));
+        if let Some(next) = self.agenda.first_entry()
+            && matches!(next.get(), Happening::Deliver(_))
+        {
+            next.remove();
+        }
+        self.replay();
+        self.start();
+    }
+
+    fn replay(&mut self) {
         let mut replayed = Engine::default();
-        for (at, record) in &self.journal {
-            assert_eq!(replayed.handle(*at, serde_json::from_str(record).unwrap()), Handled::Changed);
+        for (at, event) in &self.journal {
+            assert_eq!(replayed.handle(*at, event.clone()), Handled::Changed);
         }
         replayed.discard_effects();
+        let before = serde_json::to_string(&self.engine).unwrap();
         assert_eq!(serde_json::to_string(&replayed).unwrap(), before, "replay gives another state");
         self.engine = replayed;
-        self.now += 5_000;
-        self.start();
+    }
+
+    fn slots(&self) -> [u64; 3] {
+        [Role::Planner, Role::Worker, Role::Reviewer].map(|role| self.engine.slots_held(role))
+    }
+
+    /// No slot is given in a lane that is full, nor above the cap on all.
+    fn check_slots(&self, before: [u64; 3]) {
+        let held = self.slots();
+        let lanes = [self.limits.planner_slots, self.limits.worker_slots, self.limits.reviewer_slots];
+        for ((held, before), slots) in held.into_iter().zip(before).zip(lanes) {
+            assert!(held <= slots.max(before), "{held} of {slots} slots are held, after {before}");
+        }
+        let (held, before) = (held.iter().sum::<u64>(), before.iter().sum());
+        assert!(held <= self.limits.sessions.max(before), "{held} slots are held in all, after {before}");
     }
 
     /// What has been acknowledged stays, and what is done is not done again.
     fn check_history(&mut self) {
         let Some(mission) = self.engine.missions().values().next() else { return };
         for (id, task) in &mission.tasks {
-            if task.state == TaskState::Done {
+            let known = self.done.contains(&id.0);
+            assert!(!known || task.state == TaskState::Done, "task {id} was done and is {:?}", task.state);
+            if !known && task.state == TaskState::Done {
                 self.done.insert(id.0.clone());
-            } else {
-                assert!(!self.done.contains(&id.0), "task {id} was done and is {:?}", task.state);
             }
-            if task.work.is_some() {
+            let known = self.acknowledged.contains(&id.0);
+            assert!(!known || task.work.is_some(), "the work of task {id} was lost");
+            if !known && task.work.is_some() {
                 self.acknowledged.insert(id.0.clone());
-            } else {
-                assert!(!self.acknowledged.contains(&id.0), "the work of task {id} was lost");
             }
         }
+    }
+
+    /// The user has the commander give up or retry what is blocked, or both, or the same twice.
+    fn revise_blocked(&mut self) {
+        let Some(mission) = self.engine.missions().values().next() else { return };
+        let is_blocked = |task: &&Task| matches!(task.state, TaskState::Blocked { .. });
+        let blocked: Vec<_> =
+            mission.tasks.values().filter(is_blocked).map(|task| task.spec.id.clone()).collect();
+        if blocked.is_empty() {
+            return;
+        }
+        *self.faults.entry("revised").or_default() += 1;
+        let list = |rng: &mut Rng| {
+            let twice: Vec<_> = blocked.iter().chain(&blocked).filter(|_| rng.bool()).cloned().collect();
+            json!(twice)
+        };
+        let revision = json!({"cancel": list(&mut self.rng), "retry": list(&mut self.rng)});
+        let (request, session) = (self.request(), SessionId::from(ROOT));
+        self.handle(Event::PlanRevised { request, session, revision, denied: vec![] });
     }
 
     /// For every file, at most one session may write it.
@@ -486,7 +570,7 @@ impl World {
 
     fn user(&mut self) {
         let session = SessionId::from(ROOT);
-        match self.rng.u32(..4000) {
+        match self.rng.u32(..3000) {
             0 => {
                 *self.faults.entry("stop").or_default() += 1;
                 let request = self.request();
@@ -521,6 +605,8 @@ impl World {
                     if self.resumes > 30 {
                         let request = self.request();
                         self.handle(Event::StopRequested { request, session: ROOT.into() });
+                    } else if self.rng.bool() {
+                        self.revise_blocked();
                     } else if self.rng.bool() || self.agenda.is_empty() {
                         self.request_mission("");
                     }
@@ -534,9 +620,13 @@ impl World {
             if self.rng.u32(..200) == 0 {
                 self.check_writers();
             }
-            if self.rng.u32(..600) == 0 && self.fault_rate > 0.0 {
+            if self.rng.u32(..1_000) == 0 && self.fault_rate > 0.0 {
                 *self.faults.entry("crash").or_default() += 1;
                 self.crash();
+            }
+            if self.rng.u32(..1_000) == 0 && self.fault_rate > 0.0 {
+                *self.faults.entry("rebuild").or_default() += 1;
+                self.rebuild();
             }
             self.user();
             self.step();
@@ -614,6 +704,10 @@ fn outcome_of(happening: &Happening, id: EffectId) -> bool {
         | Event::ChecksFinished { effect, .. }) if *effect == id)
 }
 
+fn not_found() -> HostError {
+    HostError { name: "NotFoundError".into(), message: "no such session".into() }
+}
+
 fn run(seed: u64) -> World {
     let mut world = World::new(seed);
     world.run();
@@ -659,8 +753,9 @@ fn every_mission_ends_whatever_the_host_does() {
     }
     println!("{} seeds, {events} events, ended {outcomes:?}\nfaults {faults:?}", seeds.len());
     if seeds.len() >= 10_000 {
-        for (name, count) in &faults {
-            assert!(*count >= 100, "{name} happened only {count} times");
+        for name in FAULTS {
+            let count = faults.get(name).copied().unwrap_or(0);
+            assert!(count >= 1_000, "{name} happened only {count} times");
         }
         assert!(outcomes["Sealed"] > seeds.len() as u64 / 2, "most missions should be sealed: {outcomes:?}");
     }
