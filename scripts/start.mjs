@@ -34,7 +34,8 @@ const OBJECTIVE =
 
 /** How often we look how the mission stands; a check of the demo takes longer, so none is missed. */
 const POLL_MS = 100
-const DEMO_TIMEOUT_MS = 240_000
+/** Far more than it takes, for machines that have something else to do. */
+const DEMO_TIMEOUT_MS = 600_000
 /** A mission with a real model may take its time; after a day it is ended. */
 const MISSION_SECONDS_MAX = 86_400
 
@@ -85,7 +86,7 @@ const count = (/** @type {number} */ number, /** @type {string} */ what) => `${n
 async function follow(project, run) {
   const { hasJournal, readMissions } = await import("../index.js")
   const missions = () => /** @type {Mission[]} */ (hasJournal(project) ? readMissions(project) : [])
-  const before = missions().length
+  const before = new Set(missions().map(({ id }) => id))
   /** @type {Map<string, { state: string, fixes: number }>} */
   const seen = new Map()
   /** @type {Mission | undefined} */
@@ -93,7 +94,7 @@ async function follow(project, run) {
 
   const look = () => {
     try {
-      mission = missions()[before]
+      mission = missions().find(({ id }) => !before.has(id))
     } catch (error) {
       // For a moment the journal is an empty file.
       if (/** @type {{ code?: string }} */ (error).code === "JOURNAL_MISSING") return
@@ -119,9 +120,11 @@ async function follow(project, run) {
 /** @param {Mission} mission @param {Map<string, { state: string, fixes: number }>} seen by task, and "" for the mission */
 function show(mission, seen) {
   const before = seen.get("")?.state
-  if (before === "planning" && mission.tasks.length > 0) {
-    say("plan", `${count(mission.tasks.length, "task")} in ${count(waves(mission), "wave")}`)
-  }
+  const { stage } = mission
+  seen.set("", { state: stage, fixes: 0 })
+  // The plan comes before its tasks; every other stage follows from them.
+  const isPlanned = before === "planning" && stage !== before && mission.tasks.length > 0
+  if (isPlanned) say("plan", `${count(mission.tasks.length, "task")} in ${count(waves(mission), "wave")}; ${stage}`)
   for (const { id, title, state, wave, fixes, started, ended } of inWaves(mission)) {
     const last = seen.get(id)
     if (state === last?.state && fixes === last.fixes) continue
@@ -132,8 +135,7 @@ function show(mission, seen) {
     else if (state === "done" && started !== null && ended !== null) line(`is done after ${seconds(ended - started)}`)
     else if (state !== "pending" && state !== "ready") line(STATES[state] ?? `is ${state}`)
   }
-  if (mission.stage !== before) say("mission", mission.stage)
-  seen.set("", { state: mission.stage, fixes: 0 })
+  if (stage !== before && !isPlanned) say("mission", stage)
 }
 
 /** @type {Record<string, string>} */
@@ -304,6 +306,7 @@ async function runOwn({ model, directory, objective }) {
   )
   say("opencode", "has ended")
   await summarise(directory, outcome)
+  if (!outcome.mission) console.error("\nDoes OpenCode know the model? `opencode models` lists those it does.")
   return outcome.mission?.stage === "sealed"
 }
 
