@@ -4,7 +4,7 @@ use napi::bindgen_prelude::{External, Function};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 use orchestrator_engine::{Event, LIMITS, Limits, schema};
-use orchestrator_store::{Reader, StateDir};
+use orchestrator_store::{Reader, StateDir, StoreError};
 use parking_lot::Mutex;
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
@@ -103,9 +103,12 @@ pub fn read_missions(directory: String) -> Result<String> {
     let Ok(state_dir) = StateDir::find(directory.as_ref()) else {
         return Ok("[]".into());
     };
-    let missions = Reader::open(&state_dir)
-        .and_then(|reader| reader.projection("mission"))
-        .map_err(|error| coded(error.code(), error.to_string()))?;
+    let missions = match Reader::open(&state_dir).and_then(|reader| reader.projection("mission")) {
+        Ok(missions) => missions,
+        // The process that starts the first mission has made the file, and has written nothing yet.
+        Err(StoreError::Missing { .. }) => return Ok("[]".into()),
+        Err(error) => return Err(coded(error.code(), error.to_string())),
+    };
     let bodies: Vec<_> = missions.into_iter().map(|entry| entry.body).collect();
     Ok(format!("[{}]", bodies.join(",")))
 }
