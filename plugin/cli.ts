@@ -1,4 +1,5 @@
 /** The command line: looks at the missions of a project without OpenCode. */
+import { existsSync } from "node:fs"
 import { parseArgs } from "node:util"
 import { hasJournal, OrchestratorError, readMissions, verifyJournal } from "./native.ts"
 
@@ -18,6 +19,10 @@ function main(): number {
   if (values.help || command === undefined) {
     console.log(HELP)
     return command === undefined && !values.help ? 2 : 0
+  }
+  if (!existsSync(folder)) {
+    console.error(`${folder}: no such folder`)
+    return 2
   }
   switch (command) {
     case "status": {

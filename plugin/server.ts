@@ -7,7 +7,6 @@ import { createEffects, type Model } from "./effects.ts"
 import { createFollow } from "./follow.ts"
 import {
   checkLimits,
-  closePort,
   hasJournal,
   openEngine,
   OrchestratorError,
@@ -199,8 +198,10 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
         .ask({ type: "mayCall", session: sessionID, tool, args: output.args ?? null })
         // An engine that has just been closed answers nothing, and then guards nothing either.
         .catch((error: unknown) => failed("asking for a lease", error))
-      const refused = answer as { allowed: boolean; reason?: string } | undefined
-      if (refused?.allowed === false) throw new Error(refused.reason)
+      const verdict = answer as { allowed: boolean; reason?: string; unavailable?: boolean } | undefined
+      // While the engine is being rebuilt nobody knows who holds what; the user's own sessions need no lease.
+      if (verdict?.allowed !== false || (verdict.unavailable && !effects.owns(sessionID))) return
+      throw new Error(verdict.reason)
     },
 
     async event({ event }) {
@@ -237,7 +238,6 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     async dispose() {
       engine?.close()
       engine = undefined
-      closePort()
     },
   }
   return guarded(hooks, failed)

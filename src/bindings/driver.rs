@@ -531,6 +531,7 @@ impl Worker {
         match &self.core {
             Some(core) => core.engine.answer(&question),
             None => json!({
+                "unavailable": true,
                 "allowed": false,
                 "reason": "The engine is being rebuilt; nothing may be written now.",
                 "text": "The engine is being rebuilt from the journal; try again in a moment.",
