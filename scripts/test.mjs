@@ -27,7 +27,10 @@ step("crates")
 run("cargo", ["test", "--workspace", "--locked", "--quiet"], { CARGO_BUILD_TARGET: hostTarget() })
 
 step("native API under OpenCode's Bun")
-run(process.execPath, ["scripts/bun.mjs", "__test__/search.test.mjs", "__test__/engine.test.mjs"])
+const { opencodeBinary } = await import("../demo/host.mjs")
+for (const file of ["__test__/search.test.mjs", "__test__/engine.test.mjs"]) {
+  run(opencodeBinary(), [file], { BUN_BE_BUN: "1" })
+}
 
 step("native API, scripted model and missions on the real OpenCode")
 const files = readdirSync("__test__").filter((file) => file.endsWith(".test.mjs"))
