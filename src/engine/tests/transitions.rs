@@ -1,0 +1,639 @@
+//! Every event in every state: what becomes of it, where it leads, and what the world is asked to do.
+//!
+//! Without this an event that arrives in an odd moment could be taken, or dropped, and nobody would have decided
+//! which. The table is `transitions.txt`: a section for each scene, a line for each outcome, with the events that have
+//! it. States are reached by feeding events, so that none stands here that cannot occur. A scene is needed for each
+//! state and a sample for each event of the schema; the lines of a scene must name each sample once.
+//!
+//! What is rendered for people (`Annotate`, `RenderTodo`) follows from the state alone and is left out.
+
+#![expect(clippy::unwrap_used, reason = "a scene that cannot be built is a failure")]
+
+use std::collections::BTreeSet;
+
+use orchestrator_engine::{
+    Agents, Answer, Attempt, CheckReport, Effect, EffectId, Engine, Event, Finding, Handled, HostError,
+    Interruption, Limits, Millis, Mission, MissionId, PauseReason, Phase, SessionId, Stage, Subject, TaskId,
+    TaskState, Turn, TurnFacts, Verdict,
+};
+use serde_json::{Value, json};
+
+const ROOT: &str = "ses_root";
+const EXPECTED: &str = include_str!("transitions.txt");
+
+#[test]
+fn every_event_in_every_state() {
+    let mut seen = BTreeSet::new();
+    let mut actual = String::new();
+    for (name, build) in SCENES {
+        seen.extend(build().states());
+        actual.push_str(&section(name, *build));
+    }
+    let all: BTreeSet<_> = STAGES.iter().chain(&TURNS).chain(&TASKS).copied().collect();
+    assert_eq!(seen, all, "each state needs a scene");
+    for (expected, actual) in EXPECTED.split_inclusive("\n\n").zip(actual.split_inclusive("\n\n")) {
+        assert!(expected == actual, "the table says\n{expected}and the engine\n{actual}");
+    }
+    assert_eq!(
+        EXPECTED.len(),
+        actual.len(),
+        "scenes are missing from the table, or stand there without being built"
+    );
+}
+
+#[test]
+fn every_event_has_a_sample() {
+    let schema = schemars::schema_for!(Event).to_value();
+    let variants = schema["oneOf"].as_array().unwrap().iter();
+    let all: BTreeSet<_> =
+        variants.map(|variant| variant["properties"]["type"]["const"].as_str().unwrap().to_owned()).collect();
+    let scene = Scene::start(Limits::default());
+    let of = |event: Event| serde_json::to_value(event).unwrap()["type"].as_str().unwrap().to_owned();
+    let sampled: BTreeSet<_> = samples(&scene).into_iter().map(|(_, _, event)| of(event)).collect();
+    assert_eq!(sampled, all);
+}
+
+/// The scene's part of the table, as the engine has it.
+fn section(name: &str, build: fn() -> Scene) -> String {
+    let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
+    let before = build().describe();
+    for index in 0..samples(&build()).len() {
+        let mut scene = build();
+        let (sample, later, event) = samples(&scene).swap_remove(index);
+        let outcome = check(&mut scene, later, event);
+        match lines.iter_mut().find(|(known, _)| *known == outcome) {
+            Some((_, samples)) => samples.push(sample),
+            None => lines.push((outcome, vec![sample])),
+        }
+    }
+    let lines: String = lines
+        .into_iter()
+        .map(|(outcome, samples)| format!("{outcome}\n    {}\n", samples.join(", ")))
+        .collect();
+    format!("# {name}: {}\n{lines}\n", before.join(", "))
+}
+
+/// Feeds the event and tells what became of it.
+fn check(scene: &mut Scene, later: Millis, event: Event) -> String {
+    let (before, state) = (scene.describe(), serde_json::to_string(&scene.engine).unwrap());
+    scene.now += later;
+    let handled = scene.engine.handle(scene.now, event);
+    scene.engine.check_invariants();
+    let effects: Vec<_> =
+        std::iter::from_fn(|| scene.engine.poll_effect()).filter_map(|effect| name(&effect)).collect();
+    let after = scene.describe();
+    let mut outcome = match handled {
+        Handled::Changed => "changed".to_owned(),
+        Handled::Ignored(why) => {
+            assert_eq!(
+                serde_json::to_string(&scene.engine).unwrap(),
+                state,
+                "what is ignored changes nothing"
+            );
+            format!("ignored, {why:?}")
+        }
+    };
+    let moves: Vec<_> =
+        before.iter().zip(&after).filter(|(a, b)| a != b).map(|(a, b)| format!("{a} → {b}")).collect();
+    if !moves.is_empty() {
+        outcome += &format!("; {}", moves.join(", "));
+    }
+    if !effects.is_empty() {
+        outcome += &format!("; {}", effects.join(", "));
+    }
+    outcome
+}
+
+fn name(effect: &Effect) -> Option<String> {
+    match effect {
+        Effect::Annotate { .. } | Effect::RenderTodo { .. } => None,
+        Effect::Reply { answer: Answer::Accepted { .. }, .. } => Some("accept".into()),
+        Effect::Reply { answer: Answer::Refused { code, .. }, .. } => Some(format!("refuse {code}")),
+        Effect::ReportMission { outcome, .. } => Some(format!("reportMission {outcome:?}")),
+        Effect::OpenSession { .. }
+        | Effect::Prompt { .. }
+        | Effect::AbortSession { .. }
+        | Effect::LookUpSession { .. }
+        | Effect::TakeSnapshot { .. }
+        | Effect::RunChecks { .. }
+        | Effect::CancelChecks { .. }
+        | Effect::ShowToast { .. }
+        | Effect::TellCommander { .. } => {
+            Some(serde_json::to_value(effect).unwrap()["type"].as_str().unwrap().to_owned())
+        }
+    }
+}
+
+/// Each event as it would come in for the attempt or the checks of the scene, with the time that passes before.
+fn samples(scene: &Scene) -> Vec<(&'static str, Millis, Event)> {
+    let request = 99;
+    let root = || SessionId::from(ROOT);
+    let session = scene.session();
+    let effect = scene.effect();
+    let asked = scene.asked();
+    let error = || HostError { name: "APIError".into(), message: "503".into() };
+    let facts = |finish: Option<&str>| TurnFacts {
+        finish: finish.map(str::to_owned),
+        error: None,
+        text: "done".into(),
+    };
+    let ended = |prompt, facts| Event::TurnEnded { session: session.clone(), prompt, facts };
+    let found = |prompted, busy, facts| Event::SessionLookedUp {
+        effect: asked,
+        session: Some(if session.0 == NOBODY { "ses_1".into() } else { session.clone() }),
+        prompted,
+        busy,
+        facts,
+    };
+    let asks =
+        |objective: &str| Event::MissionRequested { request, session: root(), objective: objective.into() };
+    let revised = |revision| Event::PlanRevised { request, session: root(), revision, denied: vec![] };
+    let (work, review) =
+        (json!({"summary": "s", "files": ["a.ts"]}), json!({"verdict": "pass", "summary": "s"}));
+    let submitted = |plan| Event::PlanSubmitted { request, session: session.clone(), plan, denied: vec![] };
+    let due = scene.engine.next_deadline().map_or(0, |at| at.saturating_sub(scene.now));
+    let fence = format!("```json\n{work}\n```");
+    vec![
+        (
+            "engineStarted",
+            0,
+            Event::EngineStarted { limits: scene.engine.limits().clone(), agents: Agents::default() },
+        ),
+        ("deadlinePassed early", 0, Event::DeadlinePassed {}),
+        ("deadlinePassed", due, Event::DeadlinePassed {}),
+        ("deadlinePassed a day late", 86_400_000, Event::DeadlinePassed {}),
+        ("missionRequested", 0, asks("Another")),
+        ("missionRequested empty", 0, asks("")),
+        ("stopRequested", 0, Event::StopRequested { request, session: root() }),
+        ("interrupted", 0, Event::Interrupted { session: root(), cause: Interruption::User }),
+        ("planSubmitted", 0, submitted(plan())),
+        ("planSubmitted wrong", 0, submitted(json!({}))),
+        ("workSubmitted", 0, Event::WorkSubmitted { request, session: session.clone(), work }),
+        ("reviewSubmitted", 0, Event::ReviewSubmitted { request, session: session.clone(), review }),
+        ("planRevised add", 0, revised(json!({"add": [spec("new", &[])]}))),
+        ("planRevised cancel", 0, revised(json!({"cancel": ["a"]}))),
+        ("planRevised retry", 0, revised(json!({"retry": ["a", "a"]}))),
+        ("sessionOpened", 0, Event::SessionOpened { effect, session: "ses_1".into() }),
+        ("promptSent", 0, Event::PromptSent { effect }),
+        ("sessionAborted", 0, Event::SessionAborted { effect, busy: false }),
+        ("sessionAborted busy", 0, Event::SessionAborted { effect, busy: true }),
+        (
+            "sessionLookedUp gone",
+            0,
+            Event::SessionLookedUp {
+                effect: asked,
+                session: None,
+                prompted: false,
+                busy: false,
+                facts: None,
+            },
+        ),
+        ("sessionLookedUp unprompted", 0, found(false, false, None)),
+        ("sessionLookedUp busy", 0, found(true, true, None)),
+        ("sessionLookedUp idle", 0, found(true, false, None)),
+        ("sessionLookedUp finished", 0, found(true, false, Some(facts(Some("stop"))))),
+        ("effectFailed", 0, Event::EffectFailed { effect, error: error() }),
+        ("effectFailed look-up", 0, Event::EffectFailed { effect: asked, error: error() }),
+        ("stepStarted", 0, Event::StepStarted { session: session.clone() }),
+        ("stepFinished", 0, Event::StepFinished { session: session.clone(), finish: "stop".into() }),
+        (
+            "stepFinished unknown",
+            0,
+            Event::StepFinished { session: session.clone(), finish: "unknown".into() },
+        ),
+        ("turnEnded", 0, ended(Some(effect), facts(Some("stop")))),
+        ("turnEnded earlier", 0, ended(Some(EffectId(0)), facts(Some("stop")))),
+        ("turnEnded untold", 0, ended(None, facts(Some("stop")))),
+        ("turnEnded error", 0, ended(Some(effect), TurnFacts { error: Some(error()), ..facts(None) })),
+        ("turnEnded text", 0, ended(Some(effect), TurnFacts { text: fence, ..facts(Some("stop")) })),
+        ("snapshotTaken", 0, Event::SnapshotTaken { effect, snapshot: json!({}) }),
+        ("checksFinished", 0, Event::ChecksFinished { effect, report: report(Verdict::Pass) }),
+        ("checksFinished fail", 0, Event::ChecksFinished { effect, report: report(Verdict::Fail) }),
+        ("todoEdited", 0, Event::TodoEdited { text: "- [ ] mine".into(), cut: false }),
+    ]
+}
+
+const NOBODY: &str = "ses_nobody";
+
+fn spec(id: &str, depends_on: &[&str]) -> Value {
+    json!({"id": id, "title": id, "objective": "o", "files": [format!("{id}.ts")], "depends_on": depends_on,
+        "acceptance": [["true"]]})
+}
+
+/// Task `b` waits for task `a`, so that one attempt is live at a time.
+fn plan() -> Value {
+    json!({"tasks": [spec("a", &[]), spec("b", &["a"])], "checks": [["true"]]})
+}
+
+fn report(verdict: Verdict) -> CheckReport {
+    let finding = Finding { code: "COMMAND_FAILED".into(), path: None, message: "1".into(), detail: None };
+    CheckReport {
+        verdict,
+        findings: if verdict == Verdict::Pass { vec![] } else { vec![finding] },
+        evidence: vec![json!({"kind": "command"})],
+        changed: vec![],
+    }
+}
+
+const STAGES: [&str; 16] = [
+    "planning",
+    "executing",
+    "verifying",
+    "in master review",
+    "interrupted in planning",
+    "interrupted in executing",
+    "interrupted in verifying",
+    "interrupted in master review",
+    "asking in planning",
+    "asking in executing",
+    "asking in verifying",
+    "asking in master review",
+    "stopping",
+    "sealed",
+    "stopped",
+    "failed",
+];
+
+fn stage(stage: &Stage) -> &'static str {
+    let phase = |phase: &Phase| match phase {
+        Phase::Planning => 0,
+        Phase::Executing => 1,
+        Phase::Verifying => 2,
+        Phase::MasterReview => 3,
+    };
+    STAGES[match stage {
+        Stage::Planning => 0,
+        Stage::Executing => 1,
+        Stage::Verifying(_) => 2,
+        Stage::MasterReview => 3,
+        Stage::Paused { reason: PauseReason::Interrupted, phase: at } => 4 + phase(at),
+        Stage::Paused { reason: PauseReason::NeedsUser { .. }, phase: at } => 8 + phase(at),
+        Stage::Stopping { .. } => 12,
+        Stage::Sealed => 13,
+        Stage::Stopped => 14,
+        Stage::Failed { .. } => 15,
+    }]
+}
+
+const TURNS: [&str; 9] = [
+    "queued",
+    "waiting",
+    "snapshotting",
+    "opening",
+    "prompting",
+    "prompting, submitted",
+    "working",
+    "submitted",
+    "aborting",
+];
+
+fn turn(attempt: &Attempt) -> &'static str {
+    TURNS[match attempt.turn {
+        Turn::Queued { not_before: None } => 0,
+        Turn::Queued { not_before: Some(_) } => 1,
+        Turn::Snapshotting { .. } => 2,
+        Turn::Opening { .. } => 3,
+        Turn::Prompting { .. } if attempt.submission.is_none() => 4,
+        Turn::Prompting { .. } => 5,
+        Turn::Working { .. } if attempt.submission.is_none() => 6,
+        Turn::Working { .. } => 7,
+        Turn::Aborting { .. } => 8,
+    }]
+}
+
+const TASKS: [&str; 8] =
+    ["pending", "ready", "running", "checking", "reviewing", "done", "blocked", "cancelled"];
+
+fn task(state: &TaskState) -> &'static str {
+    TASKS[match state {
+        TaskState::Pending => 0,
+        TaskState::Ready { .. } => 1,
+        TaskState::Running { .. } => 2,
+        TaskState::Checking(_) => 3,
+        TaskState::Reviewing { .. } => 4,
+        TaskState::Done => 5,
+        TaskState::Blocked { .. } => 6,
+        TaskState::Cancelled => 7,
+    }]
+}
+
+/// An engine that has been brought into a state.
+struct Scene {
+    engine: Engine,
+    now: Millis,
+}
+
+impl Scene {
+    fn start(limits: Limits) -> Self {
+        let mut scene = Self { engine: Engine::default(), now: 1_000_000 };
+        scene.feed(Event::EngineStarted { limits, agents: Agents::default() });
+        scene
+    }
+
+    /// A mission whose planner's session is being opened.
+    fn mission(limits: Limits) -> Self {
+        let mut scene = Self::start(limits);
+        scene.feed(Event::MissionRequested {
+            request: 1,
+            session: ROOT.into(),
+            objective: "Build it".into(),
+        });
+        scene
+    }
+
+    fn feed(&mut self, event: Event) {
+        self.now += 1;
+        assert_eq!(self.engine.handle(self.now, event.clone()), Handled::Changed, "{event:?}");
+        self.engine.check_invariants();
+        while self.engine.poll_effect().is_some() {}
+    }
+
+    fn then(mut self, event: impl FnOnce(&Self) -> Event) -> Self {
+        let event = event(&self);
+        self.feed(event);
+        self
+    }
+
+    fn opened(self) -> Self {
+        let session = SessionId(format!("ses_{}", self.now));
+        self.then(|scene| Event::SessionOpened { effect: scene.effect(), session })
+    }
+
+    fn prompted(self) -> Self {
+        self.then(|scene| Event::PromptSent { effect: scene.effect() })
+    }
+
+    fn working(self) -> Self {
+        self.opened().prompted()
+    }
+
+    fn ended(self) -> Self {
+        let facts = TurnFacts { finish: Some("stop".into()), error: None, text: "done".into() };
+        self.then(|scene| Event::TurnEnded { session: scene.session(), prompt: Some(scene.effect()), facts })
+    }
+
+    /// The live session's turn ends in an error.
+    fn failed(self) -> Self {
+        let error = Some(HostError { name: "APIError".into(), message: "503".into() });
+        let facts = TurnFacts { error, ..TurnFacts::default() };
+        self.then(|scene| Event::TurnEnded { session: scene.session(), prompt: Some(scene.effect()), facts })
+    }
+
+    fn submitted(self) -> Self {
+        self.then(|scene| {
+            let (request, session) = (1, scene.session());
+            match scene.attempt().unwrap().subject {
+                Subject::Plan => Event::PlanSubmitted { request, session, plan: plan(), denied: vec![] },
+                Subject::Task { .. } => Event::WorkSubmitted {
+                    request,
+                    session,
+                    work: json!({"summary": "s", "files": ["a.ts"]}),
+                },
+                Subject::Review { .. } | Subject::Master => Event::ReviewSubmitted {
+                    request,
+                    session,
+                    review: json!({"verdict": "pass", "summary": "s"}),
+                },
+            }
+        })
+    }
+
+    /// The live attempt does what it is there for.
+    fn done(self) -> Self {
+        self.working().submitted().ended()
+    }
+
+    fn hashed(self) -> Self {
+        self.then(|scene| Event::SnapshotTaken { effect: scene.effect(), snapshot: json!({}) })
+    }
+
+    fn checked(self, verdict: Verdict) -> Self {
+        self.then(|scene| Event::ChecksFinished { effect: scene.effect(), report: report(verdict) })
+    }
+
+    fn executing(limits: Limits) -> Self {
+        Self::mission(limits).done()
+    }
+
+    fn checking(limits: Limits) -> Self {
+        Self::executing(limits).hashed().done()
+    }
+
+    fn reviewing(limits: Limits) -> Self {
+        Self::checking(limits).checked(Verdict::Pass)
+    }
+
+    fn verifying(limits: Limits) -> Self {
+        Self::reviewing(limits).done().hashed().done().checked(Verdict::Pass).done()
+    }
+
+    fn master(limits: Limits) -> Self {
+        Self::verifying(limits).checked(Verdict::Pass)
+    }
+
+    fn interrupted(self) -> Self {
+        self.then(|_| Event::Interrupted { session: ROOT.into(), cause: Interruption::User })
+    }
+
+    fn aborted(self) -> Self {
+        self.then(|scene| Event::SessionAborted { effect: scene.effect(), busy: false })
+    }
+
+    fn stopping(self) -> Self {
+        self.then(|_| Event::StopRequested { request: 1, session: ROOT.into() })
+    }
+
+    fn revised(self, revision: Value) -> Self {
+        self.then(|_| Event::PlanRevised { request: 1, session: ROOT.into(), revision, denied: vec![] })
+    }
+
+    /// The host is asked how the session stands.
+    fn restarted(self) -> Self {
+        self.then(|scene| Event::EngineStarted {
+            limits: scene.engine.limits().clone(),
+            agents: Agents::default(),
+        })
+    }
+
+    fn runaway(mut self) -> Self {
+        for _ in 0..3 {
+            self =
+                self.then(|scene| Event::StepFinished { session: scene.session(), finish: "unknown".into() });
+        }
+        self
+    }
+
+    fn expired(mut self) -> Self {
+        self.now = self.engine.next_deadline().unwrap();
+        self.then(|_| Event::DeadlinePassed {})
+    }
+
+    fn watched(&self) -> Option<&Mission> {
+        self.engine.missions().get(&MissionId(1))
+    }
+
+    /// The attempt of task `a` if it has one, else the only one.
+    fn attempt(&self) -> Option<&Attempt> {
+        let attempts = &self.watched()?.attempts;
+        let of_a =
+            attempts.values().find(|attempt| attempt.subject == Subject::Task { task: TaskId("a".into()) });
+        of_a.or_else(|| attempts.values().next())
+    }
+
+    fn session(&self) -> SessionId {
+        self.attempt().and_then(|attempt| attempt.session.clone()).unwrap_or_else(|| NOBODY.into())
+    }
+
+    /// The effect whose outcome the attempt or the checks wait for; otherwise one that is settled.
+    fn effect(&self) -> EffectId {
+        let Some(mission) = self.watched() else { return EffectId(0) };
+        let of_turn = self.attempt().and_then(|attempt| match attempt.turn {
+            Turn::Queued { .. } => None,
+            Turn::Snapshotting { effect }
+            | Turn::Opening { effect }
+            | Turn::Prompting { effect }
+            | Turn::Working { prompt: effect }
+            | Turn::Aborting { effect, .. } => Some(effect),
+        });
+        let of_checks = mission.tasks.values().find_map(|task| match &task.state {
+            TaskState::Checking(checks) => Some(checks.effect),
+            TaskState::Pending
+            | TaskState::Ready { .. }
+            | TaskState::Running { .. }
+            | TaskState::Reviewing { .. }
+            | TaskState::Done
+            | TaskState::Blocked { .. }
+            | TaskState::Cancelled => None,
+        });
+        let of_project =
+            if let Stage::Verifying(checks) = mission.stage { Some(checks.effect) } else { None };
+        of_turn.or(of_checks).or(of_project).unwrap_or(EffectId(0))
+    }
+
+    /// The look-up that the attempt waits for; otherwise one that is settled.
+    fn asked(&self) -> EffectId {
+        let attempt = serde_json::to_value(self.attempt()).unwrap();
+        EffectId(attempt["lookUp"].as_u64().unwrap_or(0))
+    }
+
+    fn states(&self) -> Vec<&'static str> {
+        let Some(mission) = self.watched() else { return Vec::new() };
+        let tasks = mission.tasks.values().map(|of| task(&of.state));
+        let turns = mission.attempts.values().map(turn);
+        tasks.chain(turns).chain([stage(&mission.stage)]).collect()
+    }
+
+    /// The state in words: the mission, its attempt, its tasks.
+    fn describe(&self) -> [String; 4] {
+        let Some(mission) = self.watched() else {
+            return ["no mission", "nobody", "no a", "no b"].map(str::to_owned);
+        };
+        let attempt = self.attempt().map_or("nobody".to_owned(), |attempt| {
+            let subject = match &attempt.subject {
+                Subject::Plan => "planner".to_owned(),
+                Subject::Task { task } => format!("worker of {}", task.0),
+                Subject::Review { task } => format!("reviewer of {}", task.0),
+                Subject::Master => "master reviewer".to_owned(),
+            };
+            format!("{subject} {}", turn(attempt))
+        });
+        let of = |id: &str| {
+            mission.tasks.get(id).map_or(format!("no {id}"), |found| format!("{id} {}", task(&found.state)))
+        };
+        [stage(&mission.stage).to_owned(), attempt, of("a"), of("b")]
+    }
+}
+
+fn limits() -> Limits {
+    Limits::default()
+}
+
+/// One mistake, and the user is asked.
+fn strict() -> Limits {
+    Limits { fixes: 0, recoveries: 0, iterations: 1, worker_slots: 1, ..Limits::default() }
+}
+
+/// A task `c` comes before `a` in a lane of one.
+fn behind_another() -> Scene {
+    let mut other = spec("c", &[]);
+    other["priority"] = json!("high");
+    let tasks = json!({"tasks": [spec("a", &[]), spec("b", &["a"]), other], "checks": [["true"]]});
+    Scene::mission(strict())
+        .working()
+        .then(|scene| Event::PlanSubmitted {
+            request: 1,
+            session: scene.session(),
+            plan: tasks,
+            denied: vec![],
+        })
+        .ended()
+}
+
+type Build = fn() -> Scene;
+
+/// How each state is reached.
+const SCENES: &[(&str, Build)] = &[
+    ("no mission", || Scene::start(limits())),
+    ("planner opens", || Scene::mission(limits())),
+    ("planner opens, asked", || Scene::mission(limits()).restarted()),
+    ("planner prompted", || Scene::mission(limits()).opened()),
+    ("planner prompted, asked", || Scene::mission(limits()).opened().restarted()),
+    ("planner prompted and submitted, asked", || Scene::mission(limits()).opened().submitted().restarted()),
+    ("planner works", || Scene::mission(limits()).working()),
+    ("planner works, asked", || Scene::mission(limits()).working().restarted()),
+    ("planner submitted", || Scene::mission(limits()).working().submitted()),
+    ("planner submitted, asked", || Scene::mission(limits()).working().submitted().restarted()),
+    ("planner failed", || Scene::mission(limits()).working().failed()),
+    ("planner runs away", || Scene::mission(limits()).working().runaway()),
+    ("planner submitted and runs away", || Scene::mission(limits()).working().submitted().runaway()),
+    ("planner runs away, asked", || {
+        let error = HostError { name: "timeout".into(), message: String::new() };
+        let scene = Scene::mission(limits()).working().runaway();
+        scene.then(|scene| Event::EffectFailed { effect: scene.effect(), error })
+    }),
+    ("worker hashes", || Scene::executing(limits())),
+    ("worker opens", || Scene::executing(limits()).hashed()),
+    ("worker prompted", || Scene::executing(limits()).hashed().opened()),
+    ("worker works", || Scene::executing(limits()).hashed().working()),
+    ("worker submitted", || Scene::executing(limits()).hashed().working().submitted()),
+    ("worker failed", || Scene::executing(limits()).hashed().working().failed()),
+    ("worker waits for a slot", behind_another),
+    ("checks of a task", || Scene::checking(limits())),
+    ("last checks of a task", || Scene::checking(strict())),
+    ("fix prompted", || Scene::checking(limits()).checked(Verdict::Fail)),
+    ("reviewer opens", || Scene::reviewing(limits())),
+    ("reviewer works", || Scene::reviewing(limits()).working()),
+    ("reviewer submitted", || Scene::reviewing(limits()).working().submitted()),
+    ("one task done", || Scene::reviewing(limits()).done()),
+    ("one task given up", || Scene::executing(limits()).revised(json!({"cancel": ["b"]}))),
+    ("project checks", || Scene::verifying(limits())),
+    ("last project checks", || Scene::verifying(strict())),
+    ("master reviewer opens", || Scene::master(limits())),
+    ("master reviewer works", || Scene::master(limits()).working()),
+    ("master reviewer works, last round", || Scene::master(strict()).working()),
+    ("master reviewer submitted", || Scene::master(limits()).working().submitted()),
+    ("interrupted opening", || Scene::mission(limits()).interrupted()),
+    ("interrupted planner", || Scene::mission(limits()).working().interrupted()),
+    ("interrupted planner rests", || Scene::mission(limits()).working().interrupted().aborted()),
+    ("interrupted hashing", || Scene::executing(limits()).interrupted()),
+    ("interrupted worker rests", || Scene::executing(limits()).hashed().working().interrupted().aborted()),
+    ("interrupted after a submission", || {
+        Scene::executing(limits()).hashed().working().submitted().interrupted().aborted()
+    }),
+    ("interrupted checks of a task", || Scene::checking(limits()).interrupted()),
+    ("interrupted project checks", || Scene::verifying(limits()).interrupted()),
+    ("interrupted master reviewer rests", || Scene::master(limits()).working().interrupted().aborted()),
+    ("no plan", || Scene::mission(strict()).working().failed()),
+    ("a task is blocked", || Scene::checking(strict()).checked(Verdict::Fail)),
+    ("project checks give nothing", || Scene::verifying(strict()).expired()),
+    ("no master review", || Scene::master(strict()).working().failed()),
+    ("stopping", || Scene::executing(limits()).hashed().working().stopping()),
+    ("sealed", || Scene::master(limits()).done()),
+    ("stopped", || Scene::mission(limits()).stopping()),
+    ("failed", || {
+        let scene = Scene::master(strict()).working();
+        let review =
+            json!({"verdict": "fail", "summary": "s", "findings": [{"message": "m", "files": ["a.ts"]}]});
+        scene.then(|scene| Event::ReviewSubmitted { request: 1, session: scene.session(), review }).ended()
+    }),
+];
