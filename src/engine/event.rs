@@ -23,7 +23,7 @@ pub enum Event {
     MissionRequested { request: RequestId, session: SessionId, objective: String },
     /// The user wants the mission stopped.
     StopRequested { request: RequestId, session: SessionId },
-    /// The user broke off the turn in which they follow a mission, or the journal could not be written.
+    /// The user broke off the turn in which they follow a mission.
     Interrupted { session: SessionId, cause: Interruption },
     /// A planner filled in its blank. `denied` are commands that the host's permissions refuse, as lists of words.
     PlanSubmitted { request: RequestId, session: SessionId, plan: Value, denied: Vec<Vec<String>> },
