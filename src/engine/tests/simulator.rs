@@ -72,7 +72,7 @@ struct World {
 const ROOT: &str = "ses_root";
 
 /// What is done to a mission, each often enough to meet every state.
-const FAULTS: [&str; 21] = [
+const FAULTS: [&str; 22] = [
     "abort ignored",
     "bad blank",
     "blank as text",
@@ -92,6 +92,7 @@ const FAULTS: [&str; 21] = [
     "revised",
     "runaway",
     "session gone",
+    "session gone after its turn",
     "stop",
     "todo edited",
 ];
@@ -185,8 +186,11 @@ impl World {
         self.events += 1;
         let record = serde_json::to_string(&event).unwrap();
         let event: Event = serde_json::from_str(&record).unwrap();
-        let held = self.slots();
+        let (held, submitted) = (self.slots(), self.submitted());
         let handled = self.engine.handle(self.now, event.clone());
+        if event != (Event::DeadlinePassed {}) {
+            self.check_submitted(&submitted);
+        }
         if handled == Handled::Changed {
             self.journal.push((self.now, event));
         }
@@ -314,6 +318,8 @@ impl World {
         let Some(found) = self.sessions.iter_mut().find(|s| s.id == *session) else {
             return self.deliver(5, Event::EffectFailed { effect, error: not_found() });
         };
+        let is_told = !found.prompts.is_empty() || text.contains("## Objective");
+        assert!(is_told, "a session that knows nothing is told only: {text}");
         found.prompts.push((effect, None));
         found.busy = true;
         self.deliver(5, Event::PromptSent { effect });
@@ -459,6 +465,9 @@ impl World {
             entry.1 = Some(facts.clone());
         }
         found.busy = false;
+        if self.fault("session gone after its turn") {
+            return self.sessions.retain(|s| s.id != *session);
+        }
         let prompt = (!self.fault("prompt untold")).then_some(prompt);
         self.deliver(5, Event::TurnEnded { session: session.clone(), prompt, facts });
     }
@@ -499,6 +508,20 @@ impl World {
         let before = serde_json::to_string(&self.engine).unwrap();
         assert_eq!(serde_json::to_string(&replayed).unwrap(), before, "replay gives another state");
         self.engine = replayed;
+    }
+
+    /// The attempts whose blank was taken, and the failures so far.
+    fn submitted(&self) -> (Vec<AttemptId>, u64) {
+        let Some(mission) = self.engine.missions().values().next() else { return (Vec::new(), 0) };
+        let submitted = mission.attempts.values().filter(|attempt| attempt.submission.is_some());
+        (submitted.map(|attempt| attempt.id).collect(), mission.failures)
+    }
+
+    /// No attempt whose blank was taken ends as a failure. When a deadline passes, another may fail beside it.
+    fn check_submitted(&self, (before, failures): &(Vec<AttemptId>, u64)) {
+        let Some(mission) = self.engine.missions().values().next() else { return };
+        let is_over = before.iter().any(|id| !mission.attempts.contains_key(id));
+        assert!(!is_over || mission.failures == *failures, "what was submitted is lost");
     }
 
     fn slots(&self) -> [u64; 3] {
