@@ -559,7 +559,8 @@ test("a session without a mission is as it is without the plugin", async (t) => 
     { scene: await setUp(t, { scenario: greets }), agents: ["build"] },
     { scene: await setUp(t, { scenario: greets, config: { permission: "allow", agent: mine } }), agents: ["build", "plan", "mine"] },
   ]
-  const plain = await start({ plugin: [] })
+  // In a home of its own: the one we share has a configuration with the plugin.
+  const plain = await start({ plugin: [], home: undefined })
   try {
     for (const { scene, agents } of scenes) {
       for (const by of [plain, host]) {
