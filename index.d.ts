@@ -116,7 +116,8 @@ export interface MissionSummary {
     }[];
 }
 /**
- * Reads how the missions of a project stand, also while another process runs them. Empty when there are none.
+ * Reads how the missions of a project stand, oldest first, also while another process runs them. Empty when there are
+ * none.
  *
  * @throws OrchestratorError with a code that begins with `JOURNAL_`
  */
@@ -127,6 +128,15 @@ export declare function readMissions(directory: string): MissionSummary[];
  * @throws OrchestratorError with a code that begins with `JOURNAL_` and the sequence number of the record at fault
  */
 export declare function verifyJournal(directory: string): {
+    sequence: number;
+    hash: string;
+};
+/**
+ * Writes the records of a project's journal to a file that is not there yet, a JSON object a line, and gives the last.
+ *
+ * @throws OrchestratorError with a code that begins with `JOURNAL_`
+ */
+export declare function exportJournal(directory: string, file: string): {
     sequence: number;
     hash: string;
 };

@@ -8,7 +8,7 @@ import { Worker } from "node:worker_threads"
 import { facade, run } from "./contract.mjs"
 
 const { binding, url: facadeUrl, scratch, native } = await facade()
-const { blankSchema, checkLimits, hasJournal, openEngine, OrchestratorError, readMissions, verifyJournal } = native
+const { blankSchema, checkLimits, exportJournal, hasJournal, openEngine, OrchestratorError, readMissions, verifyJournal } = native
 
 // The addon does not keep Node alive, and most checks wait for its notices.
 const alive = setInterval(() => {}, 60_000)
@@ -99,7 +99,12 @@ const checks = {
     engine.close()
     const [mission] = readMissions(directory)
     assert.equal(mission.stage, "sealed")
-    assert.ok(verifyJournal(directory).sequence > 10)
+    const head = verifyJournal(directory)
+    assert.ok(head.sequence > 10)
+    const file = join(directory, "journal.ndjson")
+    assert.deepEqual(exportJournal(directory, file), head)
+    assert.equal(readFileSync(file, "utf8").trimEnd().split("\n").length, head.sequence)
+    assert.throws(() => exportJournal(directory, file), { code: "JOURNAL_EXPORT" })
   },
 
   async "leases follow links, and know no way around"() {

@@ -1,18 +1,19 @@
 /** The command line: looks at the missions of a project without OpenCode. */
 import { existsSync } from "node:fs"
 import { parseArgs } from "node:util"
-import { hasJournal, OrchestratorError, readMissions, verifyJournal } from "./native.ts"
+import { exportJournal, hasJournal, OrchestratorError, readMissions, verifyJournal } from "./native.ts"
 
 const HELP = `opencode-orchestrator <command> [folder]
 
   status   how the missions of the project stand (--json for programs)
   verify   check the journal of the project, record by record
+  export   write the journal to a file, a JSON object a line (--output journal.ndjson)
 
 The folder is the project's; without it, the current one.`
 
 function main(): number {
   const { values, positionals } = parseArgs({
-    options: { help: { type: "boolean", short: "h" }, json: { type: "boolean" } },
+    options: { help: { type: "boolean", short: "h" }, json: { type: "boolean" }, output: { type: "string" } },
     allowPositionals: true,
   })
   const [command, folder = process.cwd()] = positionals
@@ -38,6 +39,15 @@ function main(): number {
     case "verify": {
       const { sequence, hash } = verifyJournal(folder)
       console.log(`${folder}: ${sequence} records verified, the last is ${hash}`)
+      return 0
+    }
+    case "export": {
+      if (!values.output) {
+        console.error("export: --output is missing: the file to write, such as journal.ndjson")
+        return 2
+      }
+      const { sequence } = exportJournal(folder, values.output)
+      console.log(`${values.output}: ${sequence} records written`)
       return 0
     }
     default:

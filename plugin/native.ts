@@ -358,12 +358,14 @@ export interface MissionSummary {
 }
 
 /**
- * Reads how the missions of a project stand, also while another process runs them. Empty when there are none.
+ * Reads how the missions of a project stand, oldest first, also while another process runs them. Empty when there are
+ * none.
  *
  * @throws OrchestratorError with a code that begins with `JOURNAL_`
  */
 export function readMissions(directory: string): MissionSummary[] {
-  return JSON.parse(native(() => binding.readMissions(resolvePath(directory))))
+  const missions: MissionSummary[] = JSON.parse(native(() => binding.readMissions(resolvePath(directory))))
+  return missions.toSorted((a, b) => a.id - b.id)
 }
 
 /**
@@ -373,6 +375,15 @@ export function readMissions(directory: string): MissionSummary[] {
  */
 export function verifyJournal(directory: string): { sequence: number; hash: string } {
   return JSON.parse(native(() => binding.verifyJournal(resolvePath(directory))))
+}
+
+/**
+ * Writes the records of a project's journal to a file that is not there yet, a JSON object a line, and gives the last.
+ *
+ * @throws OrchestratorError with a code that begins with `JOURNAL_`
+ */
+export function exportJournal(directory: string, file: string): { sequence: number; hash: string } {
+  return JSON.parse(native(() => binding.exportJournal(resolvePath(directory), resolvePath(file))))
 }
 
 /** Whether a mission has ever been started in the project. */

@@ -152,10 +152,6 @@ export type Question =
     }
   | {
       session: SessionId
-      type: "roleOf"
-    }
-  | {
-      session: SessionId
       type: "follows"
     }
   | {

@@ -7,7 +7,7 @@
  * in the work tree they would be looked up in the registry before they are there.
  */
 import { execFileSync } from "node:child_process"
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
@@ -20,17 +20,20 @@ export function pack(folder) {
   const stage = mkdtempSync(join(tmpdir(), "orchestrator-pack-"))
   try {
     const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
-    const platforms = readdirSync(join(root, "npm")).map((platform) => {
+    const platforms = readdirSync(join(root, "npm")).flatMap((platform) => {
       const from = join(root, "npm", platform)
       const to = join(stage, platform)
+      const { name, version, main } = JSON.parse(readFileSync(join(from, "package.json"), "utf8"))
+      // One machine builds for one platform; a release brings the others together.
+      if (!existsSync(join(root, main))) return []
       cpSync(from, to, { recursive: true })
       copyFileSync(join(root, "LICENSE"), join(to, "LICENSE"))
-      const { name, version, main } = JSON.parse(readFileSync(join(from, "package.json"), "utf8"))
       if (version !== manifest.version) throw new Error(`npm/${platform}: version ${version}, expected ${manifest.version}`)
       copyFileSync(join(root, main), join(to, main))
       return { name, version, folder: to }
     })
 
+    if (platforms.length === 0) throw new Error("there is no addon to pack for a platform in npm/; run npm run build first")
     const main = join(stage, "main")
     for (const file of [...manifest.files, "README.md", "LICENSE"]) {
       cpSync(join(root, file), join(main, file), { recursive: true })

@@ -7,7 +7,7 @@
  * project of theirs. The process ends with 0 only when the mission was sealed and, in the demo, the project's tests pass.
  */
 import { execFileSync, spawnSync } from "node:child_process"
-import { cpSync, mkdtempSync, readFileSync, realpathSync, statSync } from "node:fs"
+import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -194,24 +194,21 @@ function row(what, text) {
 /**
  * The commands that the engine ran for a mission, with the exit codes of each, from the journal.
  *
- * It is read in OpenCode's own Bun, since Node has SQLite from version 22 on only.
  * @param {string} project
  * @param {Mission} mission
  * @returns {Promise<Map<string, (number | null)[]>>}
  */
 async function commandsRun(project, { started, ended }) {
-  const { opencodeBinary } = await import("../demo/host.mjs")
-  const script = `
-    const { Database } = await import("bun:sqlite")
-    const journal = new Database(process.env.JOURNAL, { readonly: true })
-    const records = journal.query("SELECT CAST(body AS TEXT) AS body FROM events ORDER BY seq").all()
-    console.log(JSON.stringify(records.map(({ body }) => JSON.parse(body)).filter(({ event }) => event.type === "checksFinished")))`
-  const env = { ...process.env, BUN_BE_BUN: "1", JOURNAL: join(project, ".opencode/orchestrator/journal.db") }
-  const output = execFileSync(opencodeBinary(), ["-e", script], { env, encoding: "utf8", maxBuffer: 1 << 30 })
+  const { exportJournal } = await import("../index.js")
+  const folder = mkdtempSync(join(tmpdir(), "orchestrator-export-"))
+  const file = join(folder, "journal.ndjson")
+  exportJournal(project, file)
+  const records = readFileSync(file, "utf8").trimEnd().split("\n").map((line) => JSON.parse(JSON.parse(line).body))
+  rmSync(folder, { recursive: true })
   /** @type {Map<string, (number | null)[]>} */
   const commands = new Map()
-  for (const { at, event } of JSON.parse(output)) {
-    if (at < started || at > (ended ?? Infinity)) continue
+  for (const { at, event } of records) {
+    if (event.type !== "checksFinished" || at < started || at > (ended ?? Infinity)) continue
     for (const { kind, argv, exitCode } of event.report.evidence) {
       if (kind !== "command") continue
       const command = argv.join(" ")

@@ -124,6 +124,21 @@ pub fn verify_journal(directory: String) -> Result<String> {
     Ok(json!({ "sequence": head.sequence, "hash": head.hash.to_string() }).to_string())
 }
 
+/// Writes the records of a project's journal to a new file, a JSON object a line, and gives `{sequence, hash}` of the last
+/// as JSON.
+#[napi(catch_unwind)]
+pub fn export_journal(directory: String, file: String) -> Result<String> {
+    let state_dir =
+        StateDir::find(directory.as_ref()).map_err(|error| coded(error.code(), error.to_string()))?;
+    let target = std::fs::File::create_new(&file).map_err(|error| {
+        coded("JOURNAL_EXPORT", format!("{file}: {error}; name a file that is not there yet"))
+    })?;
+    let head = Reader::open(&state_dir)
+        .and_then(|reader| reader.export(target))
+        .map_err(|error| coded(error.code(), error.to_string()))?;
+    Ok(json!({ "sequence": head.sequence, "hash": head.hash.to_string() }).to_string())
+}
+
 /// Whether the project has a journal.
 #[napi(catch_unwind)]
 pub fn has_journal(directory: String) -> bool {

@@ -780,7 +780,9 @@ impl Engine {
         self.mission_mut(id).attempt_queued(&subject, attempt);
     }
 
-    fn block(&mut self, id: MissionId, task_id: &TaskId, reason: String) {
+    fn block(&mut self, id: MissionId, task_id: &TaskId, mut reason: String) {
+        // All reasons together stand in the mission's headline.
+        reason.truncate(reason.floor_char_boundary(REASON_MAX_BYTES));
         let mission = self.mission_mut(id);
         let task = mission.tasks.get_mut(task_id).expect("the caller found it in the plan");
         let text = format!("Task {task_id} is blocked: {reason}");
@@ -1264,6 +1266,7 @@ impl Engine {
     }
 }
 
+const REASON_MAX_BYTES: usize = 1024;
 const OBJECTIVE_MAX_BYTES: usize = 32 * 1024;
 /// Other requests that may stand before one in the runner's queue.
 const QUEUED_CHECKS: u64 = 10;

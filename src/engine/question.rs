@@ -14,8 +14,6 @@ use crate::{Engine, Mission, SessionId, lease, plan, report};
 pub enum Question {
     /// May this session write these paths, given relative to the project's folder? `null` stands for a path outside.
     MayWrite { session: SessionId, paths: Vec<Option<String>> },
-    /// Which role does this session play, and in which attempt?
-    RoleOf { session: SessionId },
     /// Does this session follow a mission that is under way?
     Follows { session: SessionId },
     /// Which commands would this plan or revision run, so that the host's permissions can be asked?
@@ -35,7 +33,7 @@ pub enum Role {
 
 impl Engine {
     /// Answers a question. The shape of the answer follows from the question's variant:
-    /// `MayWrite` gives `{allowed, reason?}`, `RoleOf` gives `{role, attempt}` or `null`, `Follows` gives
+    /// `MayWrite` gives `{allowed, reason?}`, `Follows` gives
     /// `{mission}` or `null`, `CommandsOf` a list of commands, `Status` gives `{text, missions}`.
     #[must_use]
     pub fn answer(&self, question: &Question) -> Value {
@@ -44,9 +42,6 @@ impl Engine {
                 Ok(()) => json!({ "allowed": true }),
                 Err(reason) => json!({ "allowed": false, "reason": reason }),
             },
-            Question::RoleOf { session } => self
-                .attempt_of(session)
-                .map_or(Value::Null, |(_, attempt)| json!({ "role": attempt.role(), "attempt": attempt.id })),
             Question::Follows { session } => self
                 .missions
                 .values()
