@@ -333,6 +333,7 @@ impl Engine {
         attempt.unfinished = 0;
         attempt.heard(now, &limits);
         let agent = prompt::agent(&agents, attempt.role());
+        mission.prompts += 1;
         self.emit(Effect::Prompt { effect, root, session, agent, text });
     }
 
@@ -415,13 +416,11 @@ impl Engine {
 
     /// Notes that the host took the prompt on its way, if there is one: what it said has been said.
     fn prompt_taken(&mut self, mission_id: MissionId, id: AttemptId) {
-        let mission = self.mission_mut(mission_id);
-        let attempt = mission.attempts.get_mut(&id).expect("the caller holds a live attempt's id");
+        let attempt = self.attempt_mut(mission_id, id);
         if let Turn::Prompting { effect: prompt } = attempt.turn {
             attempt.turn = Turn::Working { prompt };
             attempt.say = Say::Continue;
             attempt.prompts += 1;
-            mission.prompts += 1;
         }
     }
 

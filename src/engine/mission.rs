@@ -40,6 +40,7 @@ pub struct Mission {
     pub survivors: BTreeSet<SessionId>,
     /// Rounds of execution and master review, the present one included.
     pub iterations: u64,
+    /// Prompts that were sent, also those that had to be sent again.
     pub prompts: u64,
     pub steps: u64,
     pub failures: u64,
