@@ -258,7 +258,8 @@ export interface Engine {
  */
 export function openEngine(options: OpenOptions, observer: EngineObserver): Engine {
   const waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
-  let next = 0
+  // Counted from the time on, so that a late answer to a request of an earlier process meets nobody.
+  let next = Date.now()
   let closed = false
 
   /** Sends something under a number of its own, and waits for what comes back under it. */

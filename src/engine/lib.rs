@@ -28,6 +28,7 @@ mod blank;
 mod effect;
 mod event;
 mod id;
+mod invariant;
 mod lease;
 mod limits;
 mod mission;
@@ -36,6 +37,8 @@ mod prompt;
 mod question;
 mod report;
 mod schedule;
+mod stop;
+mod task;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -50,9 +53,10 @@ pub use event::{
 pub use id::{AttemptId, EffectId, MissionId, RequestId, SessionId, TaskId};
 pub use lease::{PathMistake, normalize, paths_written};
 pub use limits::{LIMITS, Limit, Limits};
-pub use mission::{Checks, Mission, PauseReason, Phase, Stage, Task, TaskState};
+pub use mission::{Mission, PauseReason, Phase, Stage};
 pub use plan::{Plan, Priority, Revision, TaskSpec};
 pub use question::{Question, Role};
+pub use task::{Checks, Task, TaskState};
 
 /// Milliseconds since the Unix epoch, as the caller's clock gives them.
 pub type Millis = u64;

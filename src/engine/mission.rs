@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::attempt::{AfterAbort, NewAttempt, Say};
-use crate::blank::{Review, Verdict, Work};
-use crate::event::{Agents, Interruption};
+use crate::attempt::{NewAttempt, Say};
+use crate::blank::{Review, Verdict};
+use crate::event::Agents;
+use crate::task::{Checks, Task, TaskState};
 use crate::{
-    Answer, Attempt, AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Failure, Finding,
-    Handled, HostError, Ignored, Level, Limits, Millis, MissionId, Outcome, Plan, Priority, RequestId,
-    Revision, SessionId, Subject, TaskId, TaskSpec, Turn, prompt, report,
+    Answer, Attempt, AttemptId, CheckReport, Effect, Engine, Failure, Handled, Ignored, Level, Limits,
+    Millis, MissionId, Outcome, Plan, Priority, RequestId, Revision, SessionId, Subject, TaskId, TaskSpec,
+    Turn, prompt, report,
 };
 
 /// One objective, from `/task` to its end.
@@ -103,65 +104,6 @@ pub enum PauseReason {
     NeedsUser { question: String },
 }
 
-/// A task of the plan.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Task {
-    pub spec: TaskSpec,
-    pub state: TaskState,
-    /// The files of its lease before any work on it.
-    pub before: Option<Value>,
-    pub fixes: u64,
-    /// Attempts of workers so far.
-    pub tries: u64,
-    /// The session that knows the task, with the prompts it has had.
-    pub session: Option<(SessionId, u64)>,
-    pub work: Option<Work>,
-    /// What the last checks gave.
-    pub report: Option<CheckReport>,
-    pub review: Option<Review>,
-    /// What has to be mended, from checks or review.
-    pub findings: Vec<Finding>,
-    pub started: Option<Millis>,
-    pub ended: Option<Millis>,
-}
-
-/// Where a task stands.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "camelCase")]
-pub enum TaskState {
-    /// Dependencies are not done.
-    Pending,
-    /// Waits for a slot and for its files.
-    Ready {
-        attempt: AttemptId,
-    },
-    Running {
-        attempt: AttemptId,
-    },
-    Checking(Checks),
-    Reviewing {
-        attempt: AttemptId,
-    },
-    Done,
-    /// The user has to say how it goes on.
-    Blocked {
-        reason: String,
-    },
-    Cancelled,
-}
-
-/// Checks that run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Checks {
-    pub effect: EffectId,
-    /// When their outcome is taken for lost.
-    pub until: Millis,
-    /// Runs before this one whose outcome was lost.
-    pub losses: u64,
-}
-
 impl Mission {
     /// Whether it may launch work.
     #[must_use]
@@ -196,7 +138,7 @@ impl Mission {
     }
 
     /// The project's checks, while they run.
-    fn checks(&self) -> Option<Checks> {
+    pub(crate) fn checks(&self) -> Option<Checks> {
         if let Stage::Verifying(checks) = self.stage { Some(checks) } else { None }
     }
 
@@ -208,7 +150,7 @@ impl Mission {
         self.tasks.values().any(|task| !task.is_finished())
     }
 
-    fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         match self.stage {
             Stage::Planning => Phase::Planning,
             Stage::Verifying(_) => Phase::Verifying,
@@ -249,64 +191,11 @@ impl Mission {
     }
 
     /// Whether all that the task depends on is done.
-    fn is_free(&self, task: &Task) -> bool {
+    pub(crate) fn is_free(&self, task: &Task) -> bool {
         task.spec.depends_on.iter().all(|id| {
             // A task from a finding or a revision may depend on one that was given up.
             self.tasks.get(id.as_str()).is_some_and(Task::is_finished)
         })
-    }
-}
-
-impl TaskState {
-    /// The attempt that a task waits for.
-    fn attempt(&self) -> Option<AttemptId> {
-        match self {
-            Self::Ready { attempt } | Self::Running { attempt } | Self::Reviewing { attempt } => {
-                Some(*attempt)
-            }
-            Self::Pending | Self::Checking(_) | Self::Done | Self::Blocked { .. } | Self::Cancelled => None,
-        }
-    }
-}
-
-impl Task {
-    fn new(spec: TaskSpec) -> Self {
-        Self {
-            spec,
-            state: TaskState::Pending,
-            before: None,
-            fixes: 0,
-            tries: 0,
-            session: None,
-            work: None,
-            report: None,
-            review: None,
-            findings: Vec::new(),
-            started: None,
-            ended: None,
-        }
-    }
-
-    pub(crate) fn start(&mut self, now: Millis, attempt: AttemptId) {
-        self.state = TaskState::Running { attempt };
-        self.started.get_or_insert(now);
-        self.tries += 1;
-    }
-
-    /// The checks of what was submitted, while they run.
-    fn checks(&self) -> Option<Checks> {
-        if let TaskState::Checking(checks) = self.state { Some(checks) } else { None }
-    }
-
-    /// Whether nothing more has to be done for it.
-    fn is_finished(&self) -> bool {
-        matches!(self.state, TaskState::Done | TaskState::Cancelled)
-    }
-
-    /// Whether nobody else may write its files: from its first attempt until it is done or given up.
-    #[must_use]
-    pub fn holds_lease(&self) -> bool {
-        matches!(self.state, TaskState::Running { .. } | TaskState::Checking(_) | TaskState::Reviewing { .. })
     }
 }
 
@@ -359,21 +248,22 @@ impl Engine {
         session: SessionId,
         objective: String,
     ) -> Handled {
-        if objective.trim().is_empty() {
+        let former = self.former_attempt(&session);
+        if objective.trim().is_empty() && former.is_none() {
             return self.resume_requested(now, request, session);
         }
-        let refusal = if objective.len() > OBJECTIVE_MAX_BYTES {
+        let refusal = if let Some(mission) = former {
+            Some((
+                "DEPTH_EXCEEDED",
+                format!("This session works for mission {}; it cannot have one of its own.", mission.id),
+            ))
+        } else if objective.len() > OBJECTIVE_MAX_BYTES {
             Some((
                 "OBJECTIVE_TOO_LONG",
                 format!(
                     "The objective is {} bytes; at most {OBJECTIVE_MAX_BYTES} are taken. Put details into a file and name it.",
                     objective.len()
                 ),
-            ))
-        } else if let Some(mission) = self.former_attempt(&session) {
-            Some((
-                "DEPTH_EXCEEDED",
-                format!("This session works for mission {}; it cannot start one of its own.", mission.id),
             ))
         } else {
             self.missions.values().find(|mission| mission.follower == session && mission.is_open()).map(|mission| {
@@ -444,7 +334,7 @@ impl Engine {
         Handled::Changed
     }
 
-    fn resume(&mut self, now: Millis, id: MissionId, phase: Phase) {
+    pub(crate) fn resume(&mut self, now: Millis, id: MissionId, phase: Phase) {
         let mission = self.mission_mut(id);
         mission.stage = match phase {
             Phase::Planning => Stage::Planning,
@@ -484,7 +374,7 @@ impl Engine {
     }
 
     /// The mission that a command in this session means.
-    fn mission_for(&self, session: &SessionId) -> Result<MissionId, String> {
+    pub(crate) fn mission_for(&self, session: &SessionId) -> Result<MissionId, String> {
         let open = || self.missions.values().filter(|mission| mission.is_open());
         let followed = open().find(|mission| mission.follower == *session);
         if let Some(mission) = followed.or_else(|| open().find(|mission| mission.root == *session)) {
@@ -638,195 +528,6 @@ impl Engine {
     }
 }
 
-// Checks and reviews of tasks.
-impl Engine {
-    pub(crate) fn check_task(
-        &mut self,
-        now: Millis,
-        id: MissionId,
-        task_id: &TaskId,
-        work: Work,
-        session: Option<(SessionId, u64)>,
-    ) {
-        let task = self.mission_mut(id).tasks.get_mut(task_id).expect("an attempt's task is in the plan");
-        task.work = Some(work);
-        task.session = session;
-        self.run_task_checks(now, id, task_id, 0);
-    }
-
-    fn run_task_checks(&mut self, now: Millis, id: MissionId, task_id: &TaskId, losses: u64) {
-        let effect = self.effect_id();
-        let timeout_ms = self.limits.command_ms;
-        let task = self.mission_mut(id).tasks.get_mut(task_id).expect("the caller found it in the plan");
-        let commands = task.spec.acceptance.clone();
-        let until = checks_until(now, timeout_ms, &commands);
-        task.state = TaskState::Checking(Checks { effect, until, losses });
-        let subject = CheckSubject::Task {
-            task: task_id.clone(),
-            lease: task.spec.files.clone(),
-            before: task.before.clone().unwrap_or_default(),
-            claimed: task.work.as_ref().map(|work| work.files.clone()).unwrap_or_default(),
-        };
-        self.emit(Effect::RunChecks { effect, mission: id, subject, commands, timeout_ms });
-    }
-
-    fn verify_project(&mut self, now: Millis, id: MissionId, losses: u64) {
-        let effect = self.effect_id();
-        let timeout_ms = self.limits.command_ms;
-        let mission = self.mission_mut(id);
-        let commands = mission.checks.clone();
-        let until = checks_until(now, timeout_ms, &commands);
-        mission.stage = Stage::Verifying(Checks { effect, until, losses });
-        let subject = CheckSubject::Project {};
-        self.emit(Effect::RunChecks { effect, mission: id, subject, commands, timeout_ms });
-    }
-
-    pub(crate) fn checks_finished(&mut self, effect: EffectId, report: CheckReport) -> Handled {
-        let project = self
-            .missions
-            .values()
-            .find(|mission| mission.checks().is_some_and(|checks| checks.effect == effect))
-            .map(|mission| mission.id);
-        if let Some(id) = project {
-            let mission = self.mission_mut(id);
-            mission.project_report = Some(report);
-            mission.stage = Stage::MasterReview;
-            self.queue(id, NewAttempt::fresh(Subject::Master));
-            return Handled::Changed;
-        }
-        let task = self.missions.values().find_map(|mission| {
-            let is = |task: &Task| task.checks().is_some_and(|checks| checks.effect == effect);
-            let (id, _) = mission.tasks.iter().find(|(_, task)| is(task))?;
-            Some((mission.id, id.clone()))
-        });
-        let Some((id, task_id)) = task else {
-            return Handled::Ignored(Ignored::StaleEffect);
-        };
-        let passes = report.passes();
-        let findings = report.findings.clone();
-        let task = self.mission_mut(id).tasks.get_mut(&task_id).expect("found just now");
-        task.report = Some(report);
-        if passes {
-            let subject = Subject::Review { task: task_id };
-            let attempt = self.queue(id, NewAttempt::fresh(subject.clone()));
-            self.mission_mut(id).attempt_queued(&subject, attempt);
-        } else {
-            self.fix(id, &task_id, findings);
-        }
-        Handled::Changed
-    }
-
-    pub(crate) fn check_failed(&mut self, effect: EffectId, error: &HostError) -> Handled {
-        let finding = Finding {
-            code: "CHECK_NOT_RUN".into(),
-            path: None,
-            message: format!("the checks could not be run: {}", error.message),
-            detail: None,
-        };
-        let report = CheckReport {
-            verdict: Verdict::Unknown,
-            findings: vec![finding],
-            evidence: Vec::new(),
-            changed: Vec::new(),
-        };
-        self.checks_finished(effect, report)
-    }
-
-    pub(crate) fn task_reviewed(
-        &mut self,
-        now: Millis,
-        id: MissionId,
-        task_id: &TaskId,
-        review: Review,
-        recoveries: u64,
-    ) {
-        let task = self.mission_mut(id).tasks.get_mut(task_id).expect("an attempt's task is in the plan");
-        task.review = Some(review.clone());
-        match review.verdict {
-            Verdict::Pass => {
-                task.state = TaskState::Done;
-                task.ended = Some(now);
-                task.findings.clear();
-            }
-            Verdict::Fail => {
-                let findings = review.findings.into_iter().map(review_finding).collect();
-                self.fix(id, task_id, findings);
-            }
-            Verdict::Unknown => {
-                let subject = Subject::Review { task: task_id.clone() };
-                let say = Say::Start { broken_off: None };
-                self.try_again(now, id, subject, say, recoveries, &Failure::Undecided);
-            }
-        }
-    }
-
-    /// Hands findings back to the session that made the mistake, or to a fresh one when it has been prompted enough.
-    fn fix(&mut self, id: MissionId, task_id: &TaskId, findings: Vec<Finding>) {
-        let (fixes_max, prompts_max) = (self.limits.fixes, self.limits.prompts_per_session);
-        let task = self.mission_mut(id).tasks.get_mut(task_id).expect("the caller found it in the plan");
-        task.findings.clone_from(&findings);
-        if task.fixes >= fixes_max {
-            let reason = format!(
-                "{} fix attempts did not satisfy the checks and the review; the last finding: {}",
-                task.fixes,
-                findings.first().map_or("none", |finding| finding.message.as_str())
-            );
-            return self.block(id, task_id, reason);
-        }
-        task.fixes += 1;
-        let session = task.session.clone().filter(|(_, prompts)| *prompts < prompts_max);
-        let subject = Subject::Task { task: task_id.clone() };
-        let new = NewAttempt { say: Say::Fix { findings }, session, ..NewAttempt::fresh(subject.clone()) };
-        let attempt = self.queue(id, new);
-        self.mission_mut(id).attempt_queued(&subject, attempt);
-    }
-
-    fn block(&mut self, id: MissionId, task_id: &TaskId, mut reason: String) {
-        // All reasons together stand in the mission's headline.
-        reason.truncate(reason.floor_char_boundary(REASON_MAX_BYTES));
-        let mission = self.mission_mut(id);
-        let task = mission.tasks.get_mut(task_id).expect("the caller found it in the plan");
-        let text = format!("Task {task_id} is blocked: {reason}");
-        task.state = TaskState::Blocked { reason };
-        let session = mission.follower.clone();
-        self.emit(Effect::ShowToast { session, level: Level::Warning, text });
-    }
-
-    /// A subject failed too often: the user is asked.
-    pub(crate) fn give_up(&mut self, id: MissionId, subject: &Subject, failure: &Failure) {
-        match subject.task() {
-            Some(task) => {
-                let reason =
-                    format!("{} sessions in a row failed; the last: {failure}", self.limits.recoveries + 1);
-                self.block(id, task, reason);
-            }
-            None => {
-                let what = if *subject == Subject::Plan { "plan" } else { "master review" };
-                let question = format!(
-                    "The {what} could not be made: {} sessions in a row failed; the last: {failure}. \
-                     Mend the cause and resume with /task, or end it with /stop.",
-                    self.limits.recoveries + 1
-                );
-                self.pause(id, PauseReason::NeedsUser { question });
-            }
-        }
-    }
-}
-
-/// When the outcome of checks is taken for lost, should others stand before them in the runner's queue.
-fn checks_until(now: Millis, timeout_ms: Millis, commands: &[Vec<String>]) -> Millis {
-    now + timeout_ms * (commands.len() as u64 + QUEUED_CHECKS) + CHECK_MARGIN_MS
-}
-
-fn review_finding(finding: crate::blank::ReviewFinding) -> Finding {
-    Finding {
-        code: "REVIEW".into(),
-        path: (!finding.files.is_empty()).then(|| finding.files.join(", ")),
-        message: finding.message,
-        detail: None,
-    }
-}
-
 // Barrier, master review, seal.
 impl Engine {
     /// Moves every mission on as far as its state allows, and admits what waits.
@@ -930,7 +631,7 @@ impl Engine {
     }
 
     /// Brings a mission to its end and tells those who follow it.
-    fn end(&mut self, now: Millis, id: MissionId, stage: Stage, outcome: Outcome, level: Level) {
+    pub(crate) fn end(&mut self, now: Millis, id: MissionId, stage: Stage, outcome: Outcome, level: Level) {
         let mission = self.mission_mut(id);
         if outcome == Outcome::Sealed {
             assert!(mission.has_evidence(), "a mission is sealed only on passing evidence");
@@ -940,7 +641,7 @@ impl Engine {
         self.report_mission(id, outcome, level);
     }
 
-    fn report_mission(&mut self, id: MissionId, outcome: Outcome, level: Level) {
+    pub(crate) fn report_mission(&mut self, id: MissionId, outcome: Outcome, level: Level) {
         let mission = &self.missions[&id];
         let session = mission.follower.clone();
         let report = report::report(mission);
@@ -950,7 +651,7 @@ impl Engine {
     }
 
     /// Has the mission shown to people again where that would read differently.
-    fn show(&mut self, id: MissionId) {
+    pub(crate) fn show(&mut self, id: MissionId) {
         let mission = self.missions.get_mut(&id).expect("the caller iterates the map");
         let tasks = mission.tasks.values().map(|task| (report::state_word(&task.state), task.fixes));
         let stage = report::stage_word(&mission.stage);
@@ -965,13 +666,6 @@ impl Engine {
             let session = mission.root.clone();
             self.emit(Effect::Annotate { session, mission: id, stage: stage.to_owned(), done, total });
         }
-    }
-}
-
-impl CheckReport {
-    /// Whether it passes, and on evidence: a verdict that rests on nothing is unknown.
-    fn passes(&self) -> bool {
-        self.verdict == Verdict::Pass && !self.evidence.is_empty()
     }
 }
 
@@ -1027,107 +721,6 @@ fn first_line(text: &str) -> String {
     match line.char_indices().nth(80) {
         Some((cut, _)) => format!("{}…", &line[..cut]),
         None => line.to_owned(),
-    }
-}
-
-// Pausing and stopping.
-impl Engine {
-    pub(crate) fn interrupted(&mut self, now: Millis, session: &SessionId, cause: Interruption) -> Handled {
-        let Interruption::User = cause;
-        let found =
-            self.missions.values().find(|mission| mission.follower == *session && mission.is_under_way());
-        let Some(id) = found.map(|mission| mission.id) else {
-            return Handled::Ignored(Ignored::ForeignSession);
-        };
-        self.pause(id, PauseReason::Interrupted);
-        self.rest_attempts(now, id);
-        Handled::Changed
-    }
-
-    fn pause(&mut self, id: MissionId, reason: PauseReason) {
-        let mission = self.mission_mut(id);
-        let running = mission.checks();
-        mission.stage = Stage::Paused { reason, phase: mission.phase() };
-        if let Some(Checks { effect, .. }) = running {
-            self.emit(Effect::CancelChecks { effect });
-        }
-        self.report_mission(id, Outcome::Paused, Level::Warning);
-    }
-
-    /// Ends what the mission's sessions do. What cannot be ended at once is ended by its outcome.
-    fn rest_attempts(&mut self, now: Millis, id: MissionId) {
-        let live: Vec<_> =
-            self.missions[&id].attempts.values().map(|attempt| (attempt.id, attempt.turn.clone())).collect();
-        let paused = matches!(self.missions[&id].stage, Stage::Paused { .. });
-        for (attempt, turn) in live {
-            match turn {
-                Turn::Queued { .. } | Turn::Opening { .. } if paused => {}
-                Turn::Snapshotting { .. } if paused => self.put_back(id, attempt),
-                // A session that is created all the same is never prompted.
-                Turn::Queued { .. } | Turn::Snapshotting { .. } | Turn::Opening { .. } => {
-                    self.rest_attempt(now, id, attempt);
-                }
-                Turn::Prompting { .. } | Turn::Working { .. } => {
-                    self.abort(now, id, attempt, AfterAbort::Rest);
-                }
-                Turn::Aborting { .. } => {
-                    if let Turn::Aborting { then, .. } = &mut self.attempt_mut(id, attempt).turn {
-                        *then = AfterAbort::Rest;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Puts a worker back into the queue whose files are being hashed: they have not been touched.
-    fn put_back(&mut self, id: MissionId, attempt_id: AttemptId) {
-        let mission = self.mission_mut(id);
-        let attempt = mission.attempts.get_mut(&attempt_id).expect("the caller holds a live attempt's id");
-        attempt.turn = Turn::Queued { not_before: None };
-        if let Some(task) = attempt.subject.worker_task().and_then(|task| mission.tasks.get_mut(task)) {
-            task.state = TaskState::Ready { attempt: attempt_id };
-        }
-    }
-
-    pub(crate) fn stop_requested(&mut self, now: Millis, request: RequestId, session: &SessionId) -> Handled {
-        let id = match self.mission_for(session) {
-            Ok(id) => id,
-            Err(text) => {
-                self.reply(request, Answer::Refused { code: "NO_MISSION".into(), text });
-                return Handled::Ignored(Ignored::Refused);
-            }
-        };
-        let mission = self.mission_mut(id);
-        if let Stage::Stopping { requests } = &mut mission.stage {
-            requests.push(request);
-            return Handled::Changed;
-        }
-        let running: Vec<_> =
-            mission.tasks.values().filter_map(Task::checks).chain(mission.checks()).collect();
-        mission.stage = Stage::Stopping { requests: vec![request] };
-        for task in mission.tasks.values_mut().filter(|task| task.state != TaskState::Done) {
-            task.state = TaskState::Cancelled;
-        }
-        for Checks { effect, .. } in running {
-            self.emit(Effect::CancelChecks { effect });
-        }
-        self.rest_attempts(now, id);
-        Handled::Changed
-    }
-
-    /// Ends a stop when no session is left, and answers those who asked for it.
-    fn end_stop(&mut self, now: Millis, id: MissionId) {
-        let mission = &self.missions[&id];
-        let Stage::Stopping { requests } = &mission.stage else { return };
-        if !mission.attempts.is_empty() {
-            return;
-        }
-        let requests = requests.clone();
-        self.end(now, id, Stage::Stopped, Outcome::Stopped, Level::Warning);
-        let text = report::report(&self.missions[&id]);
-        for request in requests {
-            self.reply(request, Answer::Accepted { mission: Some(id), text: text.clone() });
-        }
     }
 }
 
@@ -1209,66 +802,6 @@ impl Engine {
         self.todo.clone_from(&text);
         Some(Effect::RenderTodo { text })
     }
-
-    /// Checks what must hold after every event.
-    ///
-    /// # Panics
-    /// When something does not hold; the message names it.
-    pub fn check_invariants(&self) {
-        let mut leases: Vec<(&str, MissionId, &str)> = Vec::new();
-        for mission in self.missions.values() {
-            for task in mission.tasks.values() {
-                if task.holds_lease() {
-                    assert!(mission.is_free(task), "task {} runs before its dependencies", task.spec.id);
-                    for file in &task.spec.files {
-                        for (other, holder, name) in &leases {
-                            assert!(
-                                (*holder == mission.id && *name == task.spec.id)
-                                    || !crate::lease::overlap(other, file),
-                                "{file} is leased to {name} and to {}",
-                                task.spec.id
-                            );
-                        }
-                        leases.push((file, mission.id, &task.spec.id));
-                    }
-                }
-                let Some(attempt) = task.state.attempt() else { continue };
-                assert!(
-                    !mission.is_open() || mission.attempts.contains_key(&attempt),
-                    "task {} waits for {attempt}, which is gone",
-                    task.spec.id
-                );
-            }
-            for (id, attempt) in &mission.attempts {
-                let awaited = attempt.subject.task().map(|task| &mission.tasks[task].state);
-                assert!(
-                    matches!(mission.stage, Stage::Stopping { .. })
-                        || awaited.is_none_or(|state| state.attempt() == Some(*id)),
-                    "{id} is live, and its task is {awaited:?}"
-                );
-            }
-            if mission.stage == Stage::Sealed {
-                assert!(mission.has_evidence(), "{} is sealed without evidence", mission.id);
-            }
-            if !mission.is_open() {
-                assert!(mission.attempts.is_empty(), "{} has ended with live attempts", mission.id);
-                let waits = mission.next_deadline(&self.limits);
-                assert!(waits.is_none(), "{} has ended and still waits for time", mission.id);
-            }
-            if mission.is_under_way() {
-                let mut checks = mission.tasks.values().filter_map(Task::checks).chain(mission.checks());
-                assert!(
-                    checks.next().is_some() || !mission.attempts.is_empty(),
-                    "{} is under way, and nothing moves it",
-                    mission.id
-                );
-            }
-        }
-    }
 }
 
-const REASON_MAX_BYTES: usize = 1024;
 const OBJECTIVE_MAX_BYTES: usize = 32 * 1024;
-/// Other requests that may stand before one in the runner's queue.
-const QUEUED_CHECKS: u64 = 10;
-const CHECK_MARGIN_MS: Millis = 60_000;
