@@ -158,8 +158,12 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
       const ours = registered?.commands.get(name)
       if (!ours) return
       await command(ours, sessionID, words)
-      const text = ours === "task" ? TASK_PROMPT : COMMAND_PROMPT
-      output.parts.splice(0, output.parts.length, { type: "text", text } as (typeof output.parts)[number])
+      // People see what was typed, the model what to make of it.
+      const parts = [
+        { type: "text", text: `/${name} ${words}`.trimEnd() },
+        { type: "text", text: ours === "task" ? TASK_PROMPT : COMMAND_PROMPT, synthetic: true },
+      ]
+      output.parts.splice(0, output.parts.length, ...(parts as typeof output.parts))
     },
 
     async "chat.message"({ sessionID, model }, output) {
