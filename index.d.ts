@@ -5,10 +5,6 @@
  * Work that takes longer than a moment runs on native threads. Its results come through one port per environment, as an
  * id and JSON, and settle the promise that waits under that id.
  */
-import type { AstSearchAnswer, AstSearchOptions, GlobAnswer, GlobOptions, GrepAnswer, GrepOptions } from "./search-types.ts";
-import type { Answer, Effect, Event, Inquiry, Notice, OpenOptions } from "./protocol.ts";
-export type * from "./search-types.ts";
-export type * from "./protocol.ts";
 /** What the native side, or this one, has against a call. The message ends in what to do. */
 export declare class OrchestratorError extends Error {
     /** Stable, such as `SEARCH_BAD_PATTERN`; the list is in `docs/errors.md`. `ABORT_ERR` for an aborted call. */
@@ -149,6 +145,487 @@ export declare function checkLimits(limits: unknown): {
 }[];
 /** The JSON schema of a typed blank: what a role's tool takes. */
 export declare function blankSchema(blank: "plan" | "work" | "review" | "revision"): object;
+
+/**
+ * An input of the engine, in the past tense.
+ *
+ * Events of a session that belongs to no mission are ignored, so that a sender need not know which do.
+ */
+export type Event =
+  | {
+      agents: Agents
+      limits: Limits
+      type: "engineStarted"
+    }
+  | {
+      type: "deadlinePassed"
+    }
+  | {
+      objective: string
+      request: number
+      session: SessionId
+      type: "missionRequested"
+    }
+  | {
+      request: number
+      session: SessionId
+      type: "stopRequested"
+    }
+  | {
+      cause: Interruption
+      session: SessionId
+      type: "interrupted"
+    }
+  | {
+      denied: string[][]
+      plan: unknown
+      request: number
+      session: SessionId
+      type: "planSubmitted"
+    }
+  | {
+      request: number
+      session: SessionId
+      type: "workSubmitted"
+      work: unknown
+    }
+  | {
+      request: number
+      review: unknown
+      session: SessionId
+      type: "reviewSubmitted"
+    }
+  | {
+      denied: string[][]
+      request: number
+      revision: unknown
+      session: SessionId
+      type: "planRevised"
+    }
+  | {
+      effect: EffectId
+      session: SessionId
+      type: "sessionOpened"
+    }
+  | {
+      effect: EffectId
+      type: "promptSent"
+    }
+  | {
+      busy: boolean
+      effect: EffectId
+      type: "sessionAborted"
+    }
+  | {
+      busy: boolean
+      effect: EffectId
+      facts?: TurnFacts | null
+      prompted: boolean
+      session?: SessionId | null
+      type: "sessionLookedUp"
+    }
+  | {
+      effect: EffectId
+      error: HostError
+      type: "effectFailed"
+    }
+  | {
+      session: SessionId
+      type: "stepStarted"
+    }
+  | {
+      finish: string
+      session: SessionId
+      type: "stepFinished"
+    }
+  | {
+      facts: TurnFacts
+      prompt?: EffectId | null
+      session: SessionId
+      type: "turnEnded"
+    }
+  | {
+      effect: EffectId
+      snapshot: unknown
+      type: "snapshotTaken"
+    }
+  | {
+      effect: EffectId
+      report: CheckReport
+      type: "checksFinished"
+    }
+  | {
+      cut: boolean
+      text: string
+      type: "todoEdited"
+    }
+/**
+ * The host's id of a session.
+ */
+export type SessionId = string
+/**
+ * Why a mission was interrupted.
+ */
+export type Interruption = "user"
+/**
+ * An effect's number, from 1 in each project; its outcome names it. Shown as `e1`.
+ */
+export type EffectId = number
+/**
+ * The judgement of a check or a reviewer. Unknown is never pass.
+ */
+export type Verdict = "pass" | "fail" | "unknown"
+/**
+ * A question to the engine's thread.
+ */
+export type Inquiry = CallInquiry | Question
+/**
+ * May this session make this call of a tool? The files it would write are found in its arguments, links resolved.
+ */
+export type CallInquiry = {
+  args: unknown
+  session: SessionId
+  tool: string
+  type: "mayCall"
+}
+/**
+ * A question to the engine.
+ */
+export type Question =
+  | {
+      paths: (string | null)[]
+      session: SessionId
+      type: "mayWrite"
+    }
+  | {
+      session: SessionId
+      type: "follows"
+    }
+  | {
+      type: "commandsOf"
+      value: unknown
+    }
+  | {
+      session: SessionId
+      type: "status"
+    }
+/**
+ * What the thread tells the outside, as one JSON text.
+ */
+export type Notice =
+  | {
+      missions: number
+      open: number
+      records: number
+      type: "ready"
+    }
+  | {
+      effects: Effect[]
+      type: "effects"
+    }
+  | {
+      id: number
+      type: "answer"
+      value: unknown
+    }
+  | {
+      code: string
+      message: string
+      retryMs: number
+      type: "fault"
+    }
+/**
+ * An output of the engine, in the imperative. One with an `effect` number has an outcome, which comes back as an
+ * event that names the number; the others have none.
+ */
+export type Effect =
+  | {
+      agent: string
+      attempt: AttemptId
+      effect: EffectId
+      mission: MissionId
+      root: SessionId
+      title: string
+      type: "openSession"
+    }
+  | {
+      agent: string
+      effect: EffectId
+      root: SessionId
+      session: SessionId
+      text: string
+      type: "prompt"
+    }
+  | {
+      effect: EffectId
+      session: SessionId
+      type: "abortSession"
+    }
+  | {
+      attempt: AttemptId
+      effect: EffectId
+      prompt?: EffectId | null
+      root: SessionId
+      session?: SessionId | null
+      type: "lookUpSession"
+    }
+  | {
+      effect: EffectId
+      lease: string[]
+      type: "takeSnapshot"
+    }
+  | {
+      commands: string[][]
+      effect: EffectId
+      mission: MissionId
+      subject: CheckSubject
+      timeoutMs: number
+      type: "runChecks"
+    }
+  | {
+      effect: EffectId
+      type: "cancelChecks"
+    }
+  | {
+      answer: Answer
+      request: number
+      type: "reply"
+    }
+  | {
+      level: Level
+      session: SessionId
+      text: string
+      type: "showToast"
+    }
+  | {
+      session: SessionId
+      text: string
+      type: "tellCommander"
+    }
+  | {
+      done: number
+      mission: MissionId
+      session: SessionId
+      stage: string
+      total: number
+      type: "annotate"
+    }
+  | {
+      mission: MissionId
+      outcome: Outcome
+      report: string
+      session: SessionId
+      type: "reportMission"
+    }
+  | {
+      text: string
+      type: "renderTodo"
+    }
+/**
+ * An attempt's number, from 1 in each project; shown as `a1`.
+ */
+export type AttemptId = number
+/**
+ * A mission's number, from 1 in each project; shown as `m1`.
+ */
+export type MissionId = number
+/**
+ * What checks look at.
+ */
+export type CheckSubject =
+  | {
+      before: unknown
+      claimed: string[]
+      kind: "task"
+      lease: string[]
+      task: TaskId
+    }
+  | {
+      kind: "project"
+    }
+/**
+ * A task's name within its mission, chosen by the planner.
+ */
+export type TaskId = string
+/**
+ * The answer to a request.
+ */
+export type Answer =
+  | {
+      kind: "accepted"
+      mission?: MissionId | null
+      text: string
+    }
+  | {
+      code: string
+      kind: "refused"
+      text: string
+    }
+/**
+ * How loud a toast is.
+ */
+export type Level = "info" | "success" | "warning" | "error"
+/**
+ * How a mission came to rest.
+ */
+export type Outcome = ("sealed" | "stopped" | "failed") | "paused"
+
+/**
+ * The host's names of the agents that fill the roles.
+ */
+export interface Agents {
+  planner: string
+  reviewer: string
+  worker: string
+}
+/**
+ * The limits in force. Absent ones have their default.
+ */
+export interface Limits {
+  /**
+   * Time one acceptance command or project check may take.
+   */
+  commandMs?: number
+  /**
+   * Fix attempts of a task before the user is asked.
+   */
+  fixes?: number
+  /**
+   * Rounds of execution and master review before a mission fails.
+   */
+  iterations?: number
+  /**
+   * Reminders to a session that ended its turn without filling in its blank.
+   */
+  nudges?: number
+  /**
+   * Tasks of one mission, those from review findings included.
+   */
+  planTasks?: number
+  /**
+   * Planner sessions at the same time.
+   */
+  plannerSlots?: number
+  /**
+   * Prompts to one session before a fix gets a fresh one.
+   */
+  promptsPerSession?: number
+  /**
+   * Fresh attempts after a session failed before the user is asked.
+   */
+  recoveries?: number
+  /**
+   * Reviewer sessions at the same time.
+   */
+  reviewerSlots?: number
+  /**
+   * Time one attempt may take before its session is aborted.
+   */
+  sessionTtlMs?: number
+  /**
+   * Sessions of all roles and missions at the same time.
+   */
+  sessions?: number
+  /**
+   * Model requests of one attempt before it is aborted as a runaway.
+   */
+  stepsPerAttempt?: number
+  /**
+   * Model requests of one session within 60 s before it is aborted as a runaway.
+   */
+  stepsPerMinute?: number
+  /**
+   * Time a stop waits for sessions to end before it lists those that would not.
+   */
+  stopMs?: number
+  /**
+   * Silence of a session after which the host is asked how it stands; doubles up to 8 times this.
+   */
+  sweepMs?: number
+  /**
+   * Model answers in a row without a finish reason before the session is aborted as a runaway.
+   */
+  unfinishedSteps?: number
+  /**
+   * Worker sessions at the same time.
+   */
+  workerSlots?: number
+}
+/**
+ * How the last answer in a session ended.
+ */
+export interface TurnFacts {
+  /**
+   * The error of the last message.
+   */
+  error?: HostError | null
+  /**
+   * The finish reason of the last message; `null` when it was not finished.
+   */
+  finish?: string | null
+  /**
+   * The text of the last message, at most 64 KiB.
+   */
+  text: string
+}
+/**
+ * An error as the host names it.
+ */
+export interface HostError {
+  message: string
+  /**
+   * The host's class, such as `APIError`, or `timeout` when it did not answer.
+   */
+  name: string
+}
+/**
+ * What the checks of a submission or of the whole project found.
+ */
+export interface CheckReport {
+  /**
+   * Files that differ from the snapshot.
+   */
+  changed?: FileChange[]
+  /**
+   * What the verdict rests on: commands with exit code, duration and output digest; files with their hashes.
+   */
+  evidence: unknown[]
+  findings: Finding[]
+  verdict: Verdict
+}
+/**
+ * A file that differs from what it was when the task began.
+ */
+export interface FileChange {
+  path: string
+  [k: string]: unknown
+}
+/**
+ * Something a check found wrong.
+ */
+export interface Finding {
+  /**
+   * Stable code such as `COMMAND_FAILED`.
+   */
+  code: string
+  /**
+   * For instance the end of a command's output.
+   */
+  detail?: string | null
+  message: string
+  path?: string | null
+}
+/**
+ * What an engine is opened with.
+ */
+export interface OpenOptions {
+  agents?: Agents
+  /**
+   * The project's folder, absolute.
+   */
+  directory: string
+  limits?: Limits
+}
 
 /**
  * A limit that kept something out of an answer.

@@ -12,5 +12,10 @@ const run = (program, ...args) => {
 
 run("cargo", "fmt", "--all", "--check")
 run("cargo", "clippy", "--workspace", "--lib", "--tests", "--examples", "--locked", "--quiet", "--", "-D", "warnings")
-run(process.execPath, "node_modules/typescript/bin/tsc", "-p", "tsconfig.json")
+const tsc = "node_modules/typescript/bin/tsc"
+run(process.execPath, tsc, "-p", "tsconfig.json")
+// The declarations that are published, as a stranger's compiler sees them.
+const strict = ["--strict", "--exactOptionalPropertyTypes", "--skipLibCheck", "false", "--noEmit", "--ignoreConfig"]
+const modern = ["--target", "es2023", "--lib", "es2023,esnext.disposable,dom", "--module", "nodenext", "--types", ""]
+run(process.execPath, tsc, ...strict, ...modern, "__test__/types.mts")
 run(process.execPath, "node_modules/oxlint/bin/oxlint", "--deny-warnings", "plugin", "scripts", "demo", "__test__")

@@ -45,14 +45,14 @@ async function search() {
 }
 
 /** The declarations of the native API: what `plugin/native.ts` exports, with the types it uses written out. */
-function declarations(searchTypes) {
+function declarations(...types) {
   const out = mkdtempSync(join(tmpdir(), "orchestrator-types-"))
   try {
     const tsc = join(root, "node_modules/typescript/bin/tsc")
     const flags = ["--noEmit", "false", "--declaration", "--emitDeclarationOnly", "--outDir", out, "--rootDir", join(root, "plugin")]
     execFileSync(process.execPath, [tsc, "-p", join(root, "tsconfig.json"), ...flags], { stdio: "inherit" })
-    const own = readFileSync(join(out, "native.d.ts"), "utf8").replace(/^(import|export) .*from ".*"\n/gm, "")
-    return `${GENERATED}${own}\n${searchTypes.replace(GENERATED, "")}`
+    const own = readFileSync(join(out, "native.d.ts"), "utf8").replace(/^(import|export) type [^;]* from "\.[^;]*;\n/gm, "")
+    return [GENERATED + own, ...types.map((text) => text.replace(GENERATED, ""))].join("\n")
   } finally {
     rmSync(out, { recursive: true })
   }
@@ -86,10 +86,11 @@ export async function generate({ check }) {
     if (check) stale.push(file)
     else writeFileSync(join(root, file), text)
   }
+  const engineTypes = await protocol()
   const searchTypes = await search()
-  write("plugin/protocol.ts", await protocol())
+  write("plugin/protocol.ts", engineTypes)
   write("plugin/search-types.ts", searchTypes)
-  write("index.d.ts", declarations(searchTypes))
+  write("index.d.ts", declarations(engineTypes, searchTypes))
   write("README.md", fill("README.md", "limits", limitsTable()))
   if (stale.length > 0) throw new Error(`out of date: ${stale.join(", ")}; run \`npm run build\` and commit what changed`)
 }
