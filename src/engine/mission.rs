@@ -142,6 +142,12 @@ impl Mission {
         if let Stage::Verifying(checks) = self.stage { Some(checks) } else { None }
     }
 
+    /// Every file that differs from what it was before the task that owns it, each once.
+    pub(crate) fn changed_files(&self) -> BTreeSet<&str> {
+        let reports = self.tasks.values().filter_map(|task| task.report.as_ref());
+        reports.flat_map(|report| report.changed.iter().map(|change| change.path.as_str())).collect()
+    }
+
     pub(crate) fn done_count(&self) -> usize {
         self.tasks.values().filter(|task| task.state == TaskState::Done).count()
     }

@@ -124,13 +124,7 @@ fn subject(mission: &Mission, attempt: &Attempt) -> String {
                 format!("{} ({state}): {}. {summary}", task.spec.id, task.spec.title)
             });
             section(&mut text, "Tasks", &list(tasks));
-            let files: std::collections::BTreeSet<_> = mission
-                .tasks
-                .values()
-                .filter_map(|task| task.report.as_ref())
-                .flat_map(|report| report.changed.iter().map(|change| change.path.as_str()))
-                .collect();
-            section(&mut text, "Changed files", &list(files));
+            section(&mut text, "Changed files", &list(mission.changed_files()));
             if let Some(report) = &mission.project_report {
                 section(&mut text, "The project's checks", &evidence(report));
                 if !report.findings.is_empty() {

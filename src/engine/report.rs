@@ -70,12 +70,7 @@ pub(crate) fn report(mission: &Mission) -> String {
     for task in mission.tasks.values() {
         text.push_str(&format!("- {}\n", task_line(task)));
     }
-    let files: std::collections::BTreeSet<_> = mission
-        .tasks
-        .values()
-        .filter_map(|task| task.report.as_ref())
-        .flat_map(|report| report.changed.iter().map(|change| change.path.as_str()))
-        .collect();
+    let files = mission.changed_files();
     if !files.is_empty() {
         text.push_str(&format!("\nChanged files: {}\n", files.into_iter().collect::<Vec<_>>().join(", ")));
     }
