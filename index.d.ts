@@ -577,6 +577,14 @@ export interface HostError {
    * The host's class, such as `APIError`, or `timeout` when it did not answer.
    */
   name: string
+  /**
+   * How long the provider asks to be left alone, in ms.
+   */
+  retryAfterMs?: number | null
+  /**
+   * The HTTP status of the model's provider.
+   */
+  status?: number | null
 }
 /**
  * What the checks of a submission or of the whole project found.

@@ -242,7 +242,23 @@ function factsOf(messages: HostMessage[]): TurnFacts | null {
 }
 
 function errorOf(error: { name: string; data?: unknown }): HostError {
-  return { name: error.name, message: messageOf(error.data) }
+  const { statusCode, responseHeaders } = (error.data ?? {}) as { statusCode?: unknown; responseHeaders?: Record<string, string> }
+  const status = typeof statusCode === "number" ? statusCode : undefined
+  const retryAfterMs = responseHeaders && retryAfterOf(responseHeaders)
+  return {
+    name: error.name,
+    message: messageOf(error.data),
+    ...(status !== undefined && { status }),
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  }
+}
+
+/** How long a provider asks to be left alone, in ms: `retry-after-ms`, or `retry-after` as seconds or as a date. */
+function retryAfterOf(headers: Record<string, string>): number | undefined {
+  const ms = Number.parseFloat(headers["retry-after-ms"] ?? "")
+  const after = headers["retry-after"] ?? ""
+  const wait = ms >= 0 ? ms : /^[\d.]+$/.test(after) ? Number(after) * 1_000 : Date.parse(after) - Date.now()
+  return Number.isFinite(wait) ? Math.max(0, Math.round(wait)) : undefined
 }
 
 function messageOf(details: unknown): string {

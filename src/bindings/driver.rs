@@ -714,7 +714,7 @@ fn request_of(event: &Event) -> Option<RequestId> {
 }
 
 fn failed(effect: EffectId, name: &str, message: String) -> Event {
-    Event::EffectFailed { effect, error: HostError { name: name.to_owned(), message } }
+    Event::EffectFailed { effect, error: HostError::new(name, message) }
 }
 
 fn rendered_change(rendered: &[Digest]) -> Change {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::blank::Verdict;
-use crate::{EffectId, Limits, RequestId, SessionId};
+use crate::{EffectId, Limits, Millis, RequestId, SessionId};
 
 /// An input of the engine, in the past tense.
 ///
@@ -100,12 +100,25 @@ pub struct TurnFacts {
 }
 
 /// An error as the host names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostError {
     /// The host's class, such as `APIError`, or `timeout` when it did not answer.
     pub name: String,
     pub message: String,
+    /// The HTTP status of the model's provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// How long the provider asks to be left alone, in ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<Millis>,
+}
+
+impl HostError {
+    #[must_use]
+    pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { name: name.into(), message: message.into(), ..Self::default() }
+    }
 }
 
 /// What the checks of a submission or of the whole project found.

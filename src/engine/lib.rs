@@ -35,16 +35,19 @@ mod mission;
 mod plan;
 mod prompt;
 mod question;
+mod recovery;
 mod report;
 mod schedule;
+mod session;
 mod stop;
+mod submission;
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Serialize;
 
-pub use attempt::{Attempt, Failure, Subject, Turn};
+pub use attempt::{Attempt, Subject, Turn};
 pub use blank::{Mistake, Review, ReviewFinding, Verdict, Work, schema};
 pub use effect::{Answer, CheckSubject, Effect, Level, Outcome};
 pub use event::{
@@ -56,6 +59,7 @@ pub use limits::{LIMITS, Limit, Limits};
 pub use mission::{Mission, PauseReason, Phase, Stage};
 pub use plan::{Plan, Priority, Revision, TaskSpec};
 pub use question::{Question, Role};
+pub use recovery::{Class, Failure};
 pub use task::{Checks, Task, TaskState};
 
 /// Milliseconds since the Unix epoch, as the caller's clock gives them.

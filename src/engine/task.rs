@@ -7,7 +7,7 @@ use crate::attempt::{NewAttempt, Say};
 use crate::blank::{Review, ReviewFinding, Verdict, Work};
 use crate::{
     AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Failure, Finding, Handled, HostError,
-    Ignored, Level, Millis, MissionId, PauseReason, SessionId, Stage, Subject, TaskId, TaskSpec,
+    Ignored, Level, Millis, MissionId, SessionId, Stage, Subject, TaskId, TaskSpec,
 };
 
 /// A task of the plan.
@@ -280,26 +280,6 @@ impl Engine {
         task.state = TaskState::Blocked { reason };
         let session = mission.follower.clone();
         self.emit(Effect::ShowToast { session, level: Level::Warning, text });
-    }
-
-    /// A subject failed too often: the user is asked.
-    pub(crate) fn give_up(&mut self, id: MissionId, subject: &Subject, failure: &Failure) {
-        match subject.task() {
-            Some(task) => {
-                let reason =
-                    format!("{} sessions in a row failed; the last: {failure}", self.limits.recoveries + 1);
-                self.block(id, task, reason);
-            }
-            None => {
-                let what = if *subject == Subject::Plan { "plan" } else { "master review" };
-                let question = format!(
-                    "The {what} could not be made: {} sessions in a row failed; the last: {failure}. \
-                     Mend the cause and resume with /task, or end it with /stop.",
-                    self.limits.recoveries + 1
-                );
-                self.pause(id, PauseReason::NeedsUser { question });
-            }
-        }
     }
 }
 

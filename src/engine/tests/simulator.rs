@@ -234,7 +234,7 @@ impl World {
 
     fn execute(&mut self, effect: Effect) {
         if effect.id().is_some() && self.fault("effect failed") {
-            let error = HostError { name: "timeout".into(), message: "no answer".into() };
+            let error = HostError::new("timeout", "no answer");
             // It may have happened all the same.
             if self.rng.bool() {
                 self.deliver(5, Event::EffectFailed { effect: effect.id().unwrap(), error });
@@ -350,7 +350,7 @@ impl World {
         let mut facts = TurnFacts { finish: Some("stop".into()), error: None, text: "done".into() };
         if self.fault("model error") {
             facts.finish = None;
-            facts.error = Some(HostError { name: "APIError".into(), message: "503".into() });
+            facts.error = Some(HostError::new("APIError", "503"));
         } else if self.fault("no blank") {
             facts.text = "I am done!".into();
         } else {
@@ -728,7 +728,7 @@ fn outcome_of(happening: &Happening, id: EffectId) -> bool {
 }
 
 fn not_found() -> HostError {
-    HostError { name: "NotFoundError".into(), message: "no such session".into() }
+    HostError::new("NotFoundError", "no such session")
 }
 
 fn run(seed: u64) -> World {

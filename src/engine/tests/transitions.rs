@@ -131,7 +131,7 @@ fn samples(scene: &Scene) -> Vec<(&'static str, Millis, Event)> {
     let session = scene.session();
     let effect = scene.effect();
     let asked = scene.asked();
-    let error = || HostError { name: "APIError".into(), message: "503".into() };
+    let error = || HostError::new("APIError", "503");
     let facts = |finish: Option<&str>| TurnFacts {
         finish: finish.map(str::to_owned),
         error: None,
@@ -374,7 +374,7 @@ impl Scene {
 
     /// The live session's turn ends in an error.
     fn failed(self) -> Self {
-        let error = Some(HostError { name: "APIError".into(), message: "503".into() });
+        let error = Some(HostError::new("APIError", "503"));
         let facts = TurnFacts { error, ..TurnFacts::default() };
         self.then(|scene| Event::TurnEnded { session: scene.session(), prompt: Some(scene.effect()), facts })
     }
@@ -587,7 +587,7 @@ const SCENES: &[(&str, Build)] = &[
     ("planner runs away", || Scene::mission(limits()).working().runaway()),
     ("planner submitted and runs away", || Scene::mission(limits()).working().submitted().runaway()),
     ("planner runs away, asked", || {
-        let error = HostError { name: "timeout".into(), message: String::new() };
+        let error = HostError::new("timeout", "");
         let scene = Scene::mission(limits()).working().runaway();
         scene.then(|scene| Event::EffectFailed { effect: scene.effect(), error })
     }),

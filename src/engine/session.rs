@@ -1,0 +1,437 @@
+//! Sessions of attempts: outcomes of effects that come late, twice or never, model requests, the ends of turns, aborts.
+//!
+//! A host that was restarted underneath, a session that runs away or hangs: whatever is unknown is looked up before it
+//! is repeated.
+
+use serde_json::Value;
+
+use crate::attempt::{AfterAbort, Say, Turn};
+use crate::event::{HostError, TurnFacts};
+use crate::mission::Stage;
+use crate::recovery::Failure;
+use crate::{AttemptId, Effect, EffectId, Engine, Handled, Ignored, Millis, MissionId, SessionId};
+
+/// Model requests that a session may still make after its blank was taken: one to say so, two to spare.
+const STEPS_AFTER_SUBMISSION: u64 = 3;
+/// Time between two look-ups of a session that seems to rest without having finished.
+const SECOND_LOOK_MS: Millis = 1_000;
+
+// Outcomes of effects.
+impl Engine {
+    pub(crate) fn snapshot_taken(&mut self, now: Millis, effect: EffectId, snapshot: Value) -> Handled {
+        let Some((mission_id, id)) =
+            self.find(|turn| matches!(turn, Turn::Snapshotting { effect: e } if *e == effect))
+        else {
+            return Handled::Ignored(Ignored::StaleEffect);
+        };
+        let mission = self.mission_mut(mission_id);
+        if let Some(task) = mission.attempts[&id].subject.worker_task().cloned()
+            && let Some(task) = mission.tasks.get_mut(&task)
+        {
+            task.before = Some(snapshot);
+        }
+        self.open_or_prompt(now, mission_id, id);
+        Handled::Changed
+    }
+
+    pub(crate) fn session_opened(&mut self, now: Millis, effect: EffectId, session: SessionId) -> Handled {
+        let Some((mission_id, id)) =
+            self.find(|turn| matches!(turn, Turn::Opening { effect: e } if *e == effect))
+        else {
+            return Handled::Ignored(Ignored::StaleEffect);
+        };
+        self.opened(now, mission_id, id, session);
+        Handled::Changed
+    }
+
+    fn opened(&mut self, now: Millis, mission_id: MissionId, id: AttemptId, session: SessionId) {
+        let mission = self.mission_mut(mission_id);
+        mission.sessions.insert(session.clone());
+        let under_way = mission.is_under_way();
+        self.attempt_mut(mission_id, id).session = Some(session);
+        if under_way {
+            self.send_prompt(now, mission_id, id);
+        } else {
+            // Created, never prompted: there is nothing to abort.
+            self.rest_attempt(now, mission_id, id);
+        }
+    }
+
+    pub(crate) fn prompt_sent(&mut self, now: Millis, effect: EffectId) -> Handled {
+        let Some((mission_id, id)) =
+            self.find(|turn| matches!(turn, Turn::Prompting { effect: e } if *e == effect))
+        else {
+            return Handled::Ignored(Ignored::StaleEffect);
+        };
+        let limits = self.limits.clone();
+        self.prompt_taken(mission_id, id);
+        self.attempt_mut(mission_id, id).heard(now, &limits);
+        Handled::Changed
+    }
+
+    /// Notes that the host took the prompt on its way, if there is one: what it said has been said.
+    pub(crate) fn prompt_taken(&mut self, mission_id: MissionId, id: AttemptId) {
+        let attempt = self.attempt_mut(mission_id, id);
+        if let Turn::Prompting { effect: prompt } = attempt.turn {
+            attempt.turn = Turn::Working { prompt };
+            attempt.say = Say::Continue;
+            attempt.prompts += 1;
+        }
+    }
+
+    pub(crate) fn session_aborted(&mut self, now: Millis, effect: EffectId, busy: bool) -> Handled {
+        let Some((mission_id, id)) =
+            self.find(|turn| matches!(turn, Turn::Aborting { effect: e, .. } if *e == effect))
+        else {
+            return Handled::Ignored(Ignored::StaleEffect);
+        };
+        if busy {
+            // Asked again when the attempt's check is due, until the deadline.
+            self.attempt_mut(mission_id, id).check_at = now + SECOND_LOOK_MS;
+        } else {
+            self.after_abort(now, mission_id, id);
+        }
+        Handled::Changed
+    }
+
+    pub(crate) fn effect_failed(&mut self, now: Millis, effect: EffectId, error: &HostError) -> Handled {
+        let found = self.missions.iter().find_map(|(mission_id, mission)| {
+            let attempt = mission.attempts.values().find(|attempt| {
+                attempt.look_up == Some(effect)
+                    || matches!(&attempt.turn,
+                        Turn::Snapshotting { effect: e } | Turn::Opening { effect: e } | Turn::Prompting { effect: e }
+                        | Turn::Aborting { effect: e, .. } if *e == effect)
+            })?;
+            Some((*mission_id, attempt.id))
+        });
+        let Some((mission_id, id)) = found else {
+            return self.check_failed(effect, error);
+        };
+        let limits = self.limits.clone();
+        let attempt = self.attempt_mut(mission_id, id);
+        if attempt.look_up == Some(effect) {
+            attempt.look_up = None;
+            attempt.wait(now, &limits);
+            return Handled::Changed;
+        }
+        match attempt.turn {
+            Turn::Snapshotting { .. } => {
+                let failure = Failure::Snapshot { message: error.message.clone() };
+                self.fail(now, mission_id, id, failure);
+            }
+            // It may have happened all the same: see before repeating.
+            Turn::Opening { .. } | Turn::Prompting { .. } => {
+                attempt.error = Some(error.clone());
+                self.look_up(now, mission_id, id);
+            }
+            // The session may be gone.
+            Turn::Aborting { .. } => self.look_up(now, mission_id, id),
+            Turn::Queued { .. } | Turn::Working { .. } => {}
+        }
+        Handled::Changed
+    }
+
+    /// Asks the host how the attempt stands.
+    pub(crate) fn look_up(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
+        let effect = self.effect_id();
+        let limits = self.limits.clone();
+        let mission = self.mission_mut(mission_id);
+        let root = mission.root.clone();
+        let attempt = mission.attempts.get_mut(&id).expect("the caller holds a live attempt's id");
+        attempt.look_up = Some(effect);
+        attempt.wait(now, &limits);
+        let session = attempt.session.clone();
+        let prompt = match attempt.turn {
+            Turn::Prompting { effect: prompt } | Turn::Working { prompt } => Some(prompt),
+            Turn::Queued { .. }
+            | Turn::Snapshotting { .. }
+            | Turn::Opening { .. }
+            | Turn::Aborting { .. } => None,
+        };
+        self.emit(Effect::LookUpSession { effect, root, attempt: id, session, prompt });
+    }
+
+    pub(crate) fn session_looked_up(
+        &mut self,
+        now: Millis,
+        effect: EffectId,
+        session: Option<SessionId>,
+        prompted: bool,
+        busy: bool,
+        facts: Option<TurnFacts>,
+    ) -> Handled {
+        let found = self.missions.iter().find_map(|(mission_id, mission)| {
+            let attempt = mission.attempts.values().find(|attempt| attempt.look_up == Some(effect))?;
+            Some((*mission_id, attempt.id))
+        });
+        let Some((mission_id, id)) = found else {
+            return Handled::Ignored(Ignored::StaleEffect);
+        };
+        let under_way = self.missions[&mission_id].is_under_way();
+        let attempt = self.attempt_mut(mission_id, id);
+        attempt.look_up = None;
+        let error = attempt.error.take();
+        let Some(session) = session else {
+            match attempt.turn {
+                Turn::Opening { .. } if !under_way => self.rest_attempt(now, mission_id, id),
+                Turn::Opening { .. } => {
+                    if self.repeat(mission_id, id) {
+                        self.open(now, mission_id, id);
+                    } else {
+                        self.fail(now, mission_id, id, Failure::NotOpened { error });
+                    }
+                }
+                // What was acknowledged is not lost with the session.
+                Turn::Prompting { .. } | Turn::Working { .. } if attempt.submission.is_some() => {
+                    attempt.session = None;
+                    self.finish(now, mission_id, id);
+                }
+                Turn::Prompting { .. } | Turn::Working { .. } => {
+                    self.fail(now, mission_id, id, Failure::SessionGone);
+                }
+                Turn::Aborting { .. } => self.after_abort(now, mission_id, id),
+                Turn::Queued { .. } | Turn::Snapshotting { .. } => {}
+            }
+            return Handled::Changed;
+        };
+        match attempt.turn {
+            Turn::Opening { .. } => self.opened(now, mission_id, id, session),
+            Turn::Prompting { .. } if !prompted && busy => {}
+            // However the host tells the end: nothing more is wanted of the turn.
+            Turn::Prompting { .. } | Turn::Working { .. } if !busy && attempt.submission.is_some() => {
+                self.finish(now, mission_id, id);
+            }
+            Turn::Prompting { .. } if !prompted => {
+                if self.repeat(mission_id, id) {
+                    self.send_prompt(now, mission_id, id);
+                } else {
+                    self.fail(now, mission_id, id, Failure::NotPrompted { error });
+                }
+            }
+            Turn::Prompting { .. } | Turn::Working { .. } => {
+                self.prompt_taken(mission_id, id);
+                if busy {
+                    return Handled::Changed;
+                }
+                let attempt = self.attempt_mut(mission_id, id);
+                match facts.filter(|facts| facts.error.is_some() || facts.is_finished()) {
+                    Some(facts) => self.conclude(now, mission_id, id, &facts),
+                    None if attempt.idle_seen == 0 => {
+                        // A turn that has just been prompted may not show yet; look twice.
+                        attempt.idle_seen = 1;
+                        attempt.check_at = now + SECOND_LOOK_MS;
+                    }
+                    None if self.repeat(mission_id, id) => self.send_prompt(now, mission_id, id),
+                    None => {
+                        let times = self.missions[&mission_id].attempts[&id].repeats;
+                        self.fail(now, mission_id, id, Failure::Interrupted { times });
+                    }
+                }
+            }
+            // It is aborted again.
+            Turn::Aborting { .. } => attempt.check_at = now + SECOND_LOOK_MS,
+            Turn::Queued { .. } | Turn::Snapshotting { .. } => {}
+        }
+        Handled::Changed
+    }
+
+    /// Counts a repeated creation or prompt. Gives whether it is within the limit.
+    fn repeat(&mut self, mission_id: MissionId, id: AttemptId) -> bool {
+        let most = self.limits.recoveries;
+        let attempt = self.attempt_mut(mission_id, id);
+        attempt.repeats += 1;
+        attempt.repeats <= most
+    }
+}
+
+impl TurnFacts {
+    /// Whether the model itself ended its turn. An answer cut before its tools ran is not an end.
+    fn is_finished(&self) -> bool {
+        !matches!(self.finish.as_deref(), None | Some("tool-calls" | "unknown"))
+    }
+}
+
+// Model requests, and the ends of turns.
+impl Engine {
+    pub(crate) fn step_started(&mut self, now: Millis, session: &SessionId) -> Handled {
+        let limits = self.limits.clone();
+        let Some((mission_id, id)) = self.find_session(session) else {
+            return Handled::Ignored(Ignored::ForeignSession);
+        };
+        let mission = self.mission_mut(mission_id);
+        mission.steps += 1;
+        let attempt = mission.attempts.get_mut(&id).expect("found just now");
+        attempt.steps += 1;
+        attempt.minute.push_back(now);
+        while attempt.minute.front().is_some_and(|at| at + 60_000 <= now) {
+            attempt.minute.pop_front();
+        }
+        attempt.heard(now, &limits);
+        if matches!(attempt.turn, Turn::Aborting { .. } | Turn::Queued { .. }) {
+            return Handled::Changed;
+        }
+        let per_minute = attempt.minute.len() as u64;
+        let then = if attempt.submission.is_some() {
+            attempt.steps_after_submission += 1;
+            (attempt.steps_after_submission > STEPS_AFTER_SUBMISSION).then_some(AfterAbort::Submitted)
+        } else if attempt.steps > limits.steps_per_attempt {
+            let failure = Failure::Runaway { steps: attempt.steps, per_minute: false };
+            Some(AfterAbort::Fail { failure })
+        } else if per_minute > limits.steps_per_minute {
+            let failure = Failure::Runaway { steps: per_minute, per_minute: true };
+            Some(AfterAbort::Fail { failure })
+        } else {
+            None
+        };
+        if let Some(then) = then {
+            self.abort(now, mission_id, id, then);
+        }
+        Handled::Changed
+    }
+
+    pub(crate) fn step_finished(&mut self, now: Millis, session: &SessionId, finish: &str) -> Handled {
+        let most = self.limits.unfinished_steps;
+        let Some((mission_id, id)) = self.find_session(session) else {
+            return Handled::Ignored(Ignored::ForeignSession);
+        };
+        let attempt = self.attempt_mut(mission_id, id);
+        if finish != "unknown" {
+            if attempt.unfinished == 0 {
+                return Handled::Ignored(Ignored::OutOfTurn);
+            }
+            attempt.unfinished = 0;
+            return Handled::Changed;
+        }
+        attempt.unfinished += 1;
+        let steps = attempt.unfinished;
+        if steps >= most && matches!(attempt.turn, Turn::Prompting { .. } | Turn::Working { .. }) {
+            let then = attempt.after_abort(Failure::Unfinished { steps });
+            self.abort(now, mission_id, id, then);
+        }
+        Handled::Changed
+    }
+
+    pub(crate) fn turn_ended(
+        &mut self,
+        now: Millis,
+        session: &SessionId,
+        prompt: Option<EffectId>,
+        facts: &TurnFacts,
+    ) -> Handled {
+        let Some((mission_id, id)) = self.find_session(session) else {
+            return Handled::Ignored(Ignored::ForeignSession);
+        };
+        let attempt = self.attempt_mut(mission_id, id);
+        let (Turn::Prompting { effect: current } | Turn::Working { prompt: current }) = attempt.turn else {
+            return Handled::Ignored(Ignored::OutOfTurn);
+        };
+        match prompt {
+            Some(prompt) if prompt == current => self.conclude(now, mission_id, id, facts),
+            // The end of an earlier turn, told again.
+            Some(_) => return Handled::Ignored(Ignored::OutOfTurn),
+            // It cannot be told which prompt this answers; the host knows.
+            None if attempt.look_up.is_none() => self.look_up(now, mission_id, id),
+            None => return Handled::Ignored(Ignored::OutOfTurn),
+        }
+        Handled::Changed
+    }
+}
+
+// Aborts, and the passing of time.
+impl Engine {
+    /// Aborts the session of an attempt, or ends it at once where there is none.
+    pub(crate) fn abort(&mut self, now: Millis, mission_id: MissionId, id: AttemptId, then: AfterAbort) {
+        let effect = self.effect_id();
+        let (limits, until) = (self.limits.clone(), now + self.limits.stop_ms);
+        let attempt = self.attempt_mut(mission_id, id);
+        attempt.turn = Turn::Aborting { effect, until, then };
+        attempt.look_up = None;
+        attempt.heard(now, &limits);
+        match attempt.session.clone() {
+            Some(session) => self.emit(Effect::AbortSession { effect, session }),
+            None => self.after_abort(now, mission_id, id),
+        }
+    }
+
+    pub(crate) fn after_abort(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
+        let attempt = self.attempt_mut(mission_id, id);
+        let Turn::Aborting { then, .. } = attempt.turn.clone() else { return };
+        match then {
+            AfterAbort::Fail { failure } => self.fail(now, mission_id, id, failure),
+            AfterAbort::Submitted => self.finish(now, mission_id, id),
+            AfterAbort::Rest => self.rest_attempt(now, mission_id, id),
+        }
+    }
+
+    /// Takes an attempt out of the running: a mission that is paused, or has been resumed meanwhile, keeps it queued
+    /// with its session; one that is ending drops it.
+    pub(crate) fn rest_attempt(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
+        let mission = self.mission_mut(mission_id);
+        let under_way = mission.is_under_way();
+        if !under_way && !matches!(mission.stage, Stage::Paused { .. }) {
+            mission.attempts.remove(&id);
+            return;
+        }
+        let attempt = mission.attempts.get_mut(&id).expect("the caller holds a live attempt's id");
+        attempt.turn = Turn::Queued { not_before: None };
+        attempt.look_up = None;
+        if under_way && attempt.submission.is_some() {
+            self.finish(now, mission_id, id);
+        }
+    }
+
+    /// Looks after every attempt whose time has come. Gives whether there was one.
+    pub(crate) fn attempts_due(&mut self, now: Millis, mission_id: MissionId) -> bool {
+        let limits = self.limits.clone();
+        let mission = &self.missions[&mission_id];
+        let due: Vec<_> = mission
+            .attempts
+            .values()
+            .filter(|attempt| mission.counts_time(attempt))
+            .filter(|attempt| attempt.next_deadline(&limits).is_some_and(|at| at <= now))
+            .map(|attempt| attempt.id)
+            .collect();
+        for &id in &due {
+            let attempt = self.attempt_mut(mission_id, id);
+            match attempt.turn.clone() {
+                Turn::Queued { .. } => attempt.turn = Turn::Queued { not_before: None },
+                Turn::Snapshotting { .. }
+                | Turn::Opening { .. }
+                | Turn::Prompting { .. }
+                | Turn::Working { .. }
+                    if now >= attempt.expiry(&limits) =>
+                {
+                    let then = attempt.after_abort(Failure::TimedOut);
+                    self.abort(now, mission_id, id, then);
+                }
+                Turn::Snapshotting { .. } => {
+                    // Hashing files has no consequences; it is simply asked again.
+                    attempt.wait(now, &limits);
+                    self.take_snapshot(mission_id, id);
+                }
+                Turn::Opening { .. } | Turn::Prompting { .. } | Turn::Working { .. } => {
+                    self.look_up(now, mission_id, id);
+                }
+                Turn::Aborting { until, .. } if now >= until => {
+                    // It would not die. The fence holds: its writes are refused, and it is named in the report.
+                    if let Some(session) = attempt.session.take() {
+                        attempt.prompts = 0;
+                        let mission = self.mission_mut(mission_id);
+                        mission.survivors.insert(session);
+                        let say = mission.introduction(&mission.attempts[&id].subject, None);
+                        self.attempt_mut(mission_id, id).say = say;
+                    }
+                    self.after_abort(now, mission_id, id);
+                }
+                Turn::Aborting { until, then, .. } => {
+                    attempt.wait(now, &limits);
+                    let Some(session) = attempt.session.clone() else { continue };
+                    let effect = self.effect_id();
+                    self.attempt_mut(mission_id, id).turn = Turn::Aborting { effect, until, then };
+                    self.emit(Effect::AbortSession { effect, session });
+                }
+            }
+        }
+        !due.is_empty()
+    }
+}
