@@ -9,48 +9,53 @@
 export declare class OrchestratorError extends Error {
     /** Stable, such as `SEARCH_BAD_PATTERN`; the list is in `docs/errors.md`. `ABORT_ERR` for an aborted call. */
     readonly code: string;
-    constructor(code: string, message: string, options?: ErrorOptions);
+    /** With `SEARCH_PATH_OUTSIDE`: the absolute folder that would have to be granted. */
+    readonly folder: string | undefined;
+    constructor(code: string, message: string, options?: ErrorOptions & {
+        folder?: string | undefined;
+    });
 }
 /**
  * Rejects every pending call with `PORT_CLOSED` and frees what they hold. A later call opens anew. Call it when a plugin
  * is disposed of, or before a worker ends.
  */
 export declare function closePort(): void;
-/** What every search takes beside its options. */
-export interface SearchContext {
-    /** The project root, which no path may leave. Default: the process's working directory. */
+/** Where a tool works, beside its options. */
+export interface ToolContext {
+    /** The project's folder. No path leaves it but for what is granted. Default: the process's working directory. */
     cwd?: string | undefined;
-    /** Rejects the call with an `AbortError` and stops the search. */
+    /** Rejects the call with an `AbortError` and stops the tool. */
     signal?: AbortSignal | undefined;
+    /** Absolute folders outside the project that may be reached too; see {@link OrchestratorError.folder}. */
+    granted?: readonly string[] | undefined;
+    /** What an editing tool may write: paths relative to the project, a folder's with `/` at its end. Default: all. */
+    leased?: readonly string[] | undefined;
 }
-export type SearchKind = "grep" | "glob" | "astSearch";
+export type ToolName = keyof Tools;
 /**
- * Searches files for text. Results are sorted by path and line, and say whether they are all there are.
+ * Runs a tool. An answer says whether it is complete, and how to get the rest.
  *
  * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
  */
-export declare function grep(options: GrepOptions, context?: SearchContext): Promise<GrepAnswer>;
+export type Tool<Name extends ToolName> = (options: Tools[Name]["options"], context?: ToolContext) => Promise<Tools[Name]["answer"]>;
+/** Searches files for text. Results are sorted by path and line. */
+export declare const grep: Tool<"grep_search">;
+/** Lists files whose path matches a pattern. */
+export declare const glob: Tool<"glob_search">;
+/** Searches code for a shape, as ast-grep does. */
+export declare const astSearch: Tool<"ast_search">;
 /**
- * Lists files whose path matches a pattern.
+ * Runs a tool with options from outside, such as a model's, and returns its answer as text for a model: a result a line,
+ * then what was found and what was cut. The options are checked natively.
  *
  * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
  */
-export declare function glob(options: GlobOptions, context?: SearchContext): Promise<GlobAnswer>;
-/**
- * Searches code for a shape, as ast-grep does.
- *
- * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
- */
-export declare function astSearch(options: AstSearchOptions, context?: SearchContext): Promise<AstSearchAnswer>;
-/**
- * Makes a search with options from outside, such as a model's, and returns its answer as text for a model: a result a
- * line, then what was found and what was cut. The options are checked natively.
- *
- * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
- */
-export declare function searchText(kind: SearchKind, options: unknown, context?: SearchContext): Promise<string>;
-/** The JSON schemas of the searches' options, by kind. */
-export declare function searchSchemas(): Record<SearchKind, object>;
+export declare function toolText(name: ToolName, options: unknown, context?: ToolContext): Promise<string>;
+/** What a tool is for, and the JSON schema of its options, by the tool's name. */
+export declare function toolSchemas(): Record<ToolName, {
+    description: string;
+    options: object;
+}>;
 /** Events that wait for an answer; the engine's side numbers them. */
 type WithRequest = Extract<Event, {
     request: number;
@@ -1054,4 +1059,14 @@ export interface GrepOptions {
    * Match whole words only.
    */
   word?: boolean
+}
+
+/** What each tool takes and gives. */
+export interface Tools {
+  /** Search code by its structure with an ast-grep pattern such as `console.log($ARG)`. */
+  ast_search: { options: AstSearchOptions; answer: AstSearchAnswer }
+  /** List files whose path matches a glob pattern. Honours .gitignore. */
+  glob_search: { options: GlobOptions; answer: GlobAnswer }
+  /** Search file contents with a regular expression. Honours .gitignore. Answers path:line: text. */
+  grep_search: { options: GrepOptions; answer: GrepAnswer }
 }

@@ -4,14 +4,14 @@
 
 import assert from "node:assert/strict"
 import { spawnSync } from "node:child_process"
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs"
+import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Worker } from "node:worker_threads"
 import { facade, run } from "./contract.mjs"
 
 const { binding, url: facadeUrl, scratch, native } = await facade()
-const { grep, glob, astSearch, searchText, closePort, OrchestratorError } = native
+const { grep, glob, astSearch, toolText, closePort, OrchestratorError } = native
 
 const cwd = join(scratch, "project")
 mkdirSync(join(cwd, "src"), { recursive: true })
@@ -74,8 +74,8 @@ const checks = {
     assert.deepEqual(answer.matches.map((found) => found.variables), [{ A: "one", REST: ["two"] }])
   },
 
-  async "searchText gives text"() {
-    const text = await searchText("grep", { pattern: "three" }, { cwd })
+  async "toolText gives text"() {
+    const text = await toolText("grep_search", { pattern: "three" }, { cwd })
     assert.equal(text, "a.txt:3: three\n(1 match; 3 files searched)\n")
   },
 
@@ -98,7 +98,7 @@ const checks = {
     assert.deepEqual(first.next, { path: "many.txt", line: 1000, column: 1 })
     const last = await grep({ pattern: "needle", after: { ...first.next, line: 2990 } }, { cwd })
     assert.deepEqual([last.matches.length, last.truncated, last.next], [10, false, null])
-    const text = await searchText("grep", { pattern: "needle", maxResults: 2 }, { cwd })
+    const text = await toolText("grep_search", { pattern: "needle", maxResults: 2 }, { cwd })
     assert.match(text, /\[cut at: MaxResults; pass after: \{"column":1,"line":2,"path":"many.txt"\}/)
   },
 
@@ -113,7 +113,7 @@ const checks = {
     await rejects(grep({ pattern: "x", hidden: "yes" }, { cwd }), "SEARCH_BAD_OPTIONS", "hidden: ")
     await rejects(grep({ pattern: 1n }, { cwd }), "SEARCH_BAD_OPTIONS", "give plain data")
     await rejects(astSearch({ pattern: "f()", language: "cobol" }, { cwd }), "SEARCH_UNKNOWN_LANGUAGE", "typescript")
-    await rejects(searchText("find", {}, { cwd }), "SEARCH_UNKNOWN_KIND", "grep")
+    await rejects(toolText("find", {}, { cwd }), "SEARCH_UNKNOWN_TOOL", "grep_search")
   },
 
   async "numbers are not wrapped, rounded or taken for absent"() {
@@ -127,8 +127,12 @@ const checks = {
   },
 
   async "no path leads out of the root"() {
-    for (const path of ["..", "src/../..", "/etc", "out", "a\0b"]) {
-      await rejects(grep({ pattern: "x", path }, { cwd }), "SEARCH_PATH_OUTSIDE", "path: ")
+    for (const path of ["..", "src/../..", "a\0b"]) {
+      await rejects(grep({ pattern: "x", path }, { cwd }), "SEARCH_PATH_INVALID", "path: ")
+    }
+    for (const [path, folder] of [["/etc", "/etc"], ["/etc/hostname", "/etc"], ["out", realpathSync(tmpdir())]]) {
+      const error = await rejection(grep({ pattern: "x", path }, { cwd }))
+      assert.deepEqual([error.code, error.folder], ["SEARCH_PATH_OUTSIDE", folder])
     }
     await rejects(grep({ pattern: "x", path: "none" }, { cwd }), "SEARCH_PATH_UNREADABLE")
   },
@@ -189,14 +193,14 @@ const checks = {
 
   async "the port itself checks what it is given"() {
     const port = binding.connect(() => {})
-    const start = (id) => binding.searchStart(port, id, "grep", '{"pattern":"x"}', cwd, false)
+    const start = (id) => binding.toolStart(port, id, "grep_search", '{"pattern":"x"}', JSON.stringify({ root: cwd }), false)
     for (const id of [-1, 0.5, NaN, Infinity, 2 ** 53]) {
       assert.throws(() => start(id), { code: "INVALID_ARGUMENT" })
-      assert.throws(() => binding.searchCancel(port, id), { code: "INVALID_ARGUMENT" })
+      assert.throws(() => binding.toolCancel(port, id), { code: "INVALID_ARGUMENT" })
     }
-    assert.throws(() => binding.searchStart({}, 1, "grep", "{}", cwd, false))
+    assert.throws(() => binding.toolStart({}, 1, "grep_search", "{}", JSON.stringify({ root: cwd }), false))
     assert.throws(() => binding.connect(1))
-    binding.searchCancel(port, 7)
+    binding.toolCancel(port, 7)
     binding.closePort(port)
     binding.closePort(port)
     assert.throws(() => start(1), { code: "PORT_CLOSED" })
@@ -209,10 +213,10 @@ const checks = {
     // A port alone does not keep Node running.
     const alive = setInterval(() => {}, 60_000)
     const port = binding.connect((id, json) => ended([id, JSON.parse(json)]))
-    const start = () => binding.searchStart(port, 3, "astSearch", '{"pattern":"$F($A)","language":"ts"}', slow, false)
+    const start = () => binding.toolStart(port, 3, "ast_search", '{"pattern":"$F($A)","language":"ts"}', JSON.stringify({ root: slow }), false)
     start()
     assert.throws(start, { code: "INVALID_ARGUMENT" })
-    binding.searchCancel(port, 3)
+    binding.toolCancel(port, 3)
     const [id, completion] = await end
     assert.equal(id, 3)
     assert.equal(completion.error.code, "SEARCH_CANCELLED")

@@ -7,14 +7,7 @@
 
 import { resolve as resolvePath } from "node:path"
 import * as binding from "#binding"
-import type {
-  AstSearchAnswer,
-  AstSearchOptions,
-  GlobAnswer,
-  GlobOptions,
-  GrepAnswer,
-  GrepOptions,
-} from "./search-types.ts"
+import type { Tools } from "./search-types.ts"
 import type { Answer, Effect, Event, Inquiry, Notice, OpenOptions } from "./protocol.ts"
 
 export type * from "./search-types.ts"
@@ -24,9 +17,12 @@ export type * from "./protocol.ts"
 export class OrchestratorError extends Error {
   /** Stable, such as `SEARCH_BAD_PATTERN`; the list is in `docs/errors.md`. `ABORT_ERR` for an aborted call. */
   readonly code: string
+  /** With `SEARCH_PATH_OUTSIDE`: the absolute folder that would have to be granted. */
+  readonly folder: string | undefined
 
-  constructor(code: string, message: string, options?: ErrorOptions) {
+  constructor(code: string, message: string, options?: ErrorOptions & { folder?: string | undefined }) {
     super(message, options)
+    this.folder = options?.folder
     // As the platform's own abort errors are told apart: by name.
     this.name = code === "ABORT_ERR" ? "AbortError" : "OrchestratorError"
     this.code = code
@@ -41,7 +37,7 @@ function wrapped(cause: unknown): OrchestratorError {
 
 // --- Calls ---
 
-type Completion<T> = { ok: T } | { error: { code: string; message: string } }
+type Completion<T> = { ok: T } | { error: { code: string; message: string; folder?: string } }
 
 interface Waiting {
   complete(json: string): void
@@ -106,8 +102,9 @@ function call<T>(
       complete: (json) =>
         settle(() => {
           const completion: Completion<T> = JSON.parse(json)
-          if ("ok" in completion) resolve(completion.ok)
-          else reject(new OrchestratorError(completion.error.code, completion.error.message))
+          if ("ok" in completion) return resolve(completion.ok)
+          const { code, message, folder } = completion.error
+          reject(new OrchestratorError(code, message, { folder }))
         }),
       fail: (error) => settle(() => reject(error)),
     })
@@ -139,66 +136,66 @@ function aborted(signal: AbortSignal | undefined): OrchestratorError {
   })
 }
 
-// --- Search ---
+// --- Tools ---
 
-/** What every search takes beside its options. */
-export interface SearchContext {
-  /** The project root, which no path may leave. Default: the process's working directory. */
+/** Where a tool works, beside its options. */
+export interface ToolContext {
+  /** The project's folder. No path leaves it but for what is granted. Default: the process's working directory. */
   cwd?: string | undefined
-  /** Rejects the call with an `AbortError` and stops the search. */
+  /** Rejects the call with an `AbortError` and stops the tool. */
   signal?: AbortSignal | undefined
+  /** Absolute folders outside the project that may be reached too; see {@link OrchestratorError.folder}. */
+  granted?: readonly string[] | undefined
+  /** What an editing tool may write: paths relative to the project, a folder's with `/` at its end. Default: all. */
+  leased?: readonly string[] | undefined
 }
 
-export type SearchKind = "grep" | "glob" | "astSearch"
+export type ToolName = keyof Tools
 
 /**
- * Searches files for text. Results are sorted by path and line, and say whether they are all there are.
+ * Runs a tool. An answer says whether it is complete, and how to get the rest.
  *
  * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
  */
-export function grep(options: GrepOptions, context?: SearchContext): Promise<GrepAnswer> {
-  return search("grep", options, context, false)
+export type Tool<Name extends ToolName> = (
+  options: Tools[Name]["options"],
+  context?: ToolContext,
+) => Promise<Tools[Name]["answer"]>
+
+function tool<Name extends ToolName>(name: Name): Tool<Name> {
+  return (options, context) => start(name, options, context, false)
 }
 
+/** Searches files for text. Results are sorted by path and line. */
+export const grep = tool("grep_search")
+
+/** Lists files whose path matches a pattern. */
+export const glob = tool("glob_search")
+
+/** Searches code for a shape, as ast-grep does. */
+export const astSearch = tool("ast_search")
+
 /**
- * Lists files whose path matches a pattern.
+ * Runs a tool with options from outside, such as a model's, and returns its answer as text for a model: a result a line,
+ * then what was found and what was cut. The options are checked natively.
  *
  * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
  */
-export function glob(options: GlobOptions, context?: SearchContext): Promise<GlobAnswer> {
-  return search("glob", options, context, false)
+export function toolText(name: ToolName, options: unknown, context?: ToolContext): Promise<string> {
+  return start(name, options, context, true)
 }
 
-/**
- * Searches code for a shape, as ast-grep does.
- *
- * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
- */
-export function astSearch(options: AstSearchOptions, context?: SearchContext): Promise<AstSearchAnswer> {
-  return search("astSearch", options, context, false)
-}
-
-/**
- * Makes a search with options from outside, such as a model's, and returns its answer as text for a model: a result a
- * line, then what was found and what was cut. The options are checked natively.
- *
- * @throws OrchestratorError with a code that begins with `SEARCH_`, or `WORKER_QUEUE_FULL`
- */
-export function searchText(kind: SearchKind, options: unknown, context?: SearchContext): Promise<string> {
-  return search(kind, options, context, true)
-}
-
-async function search<T>(
-  kind: SearchKind,
+async function start<T>(
+  name: ToolName,
   options: unknown,
-  context: SearchContext | undefined,
+  context: ToolContext | undefined,
   asText: boolean,
 ): Promise<T> {
   const json = optionsJson(options)
-  const root = resolvePath(context?.cwd ?? ".")
+  const reach = JSON.stringify({ root: resolvePath(context?.cwd ?? "."), granted: context?.granted, leased: context?.leased })
   return call<T>(
-    (port, id) => binding.searchStart(port, id, kind, json, root, asText),
-    binding.searchCancel,
+    (port, id) => binding.toolStart(port, id, name, json, reach, asText),
+    binding.toolCancel,
     context?.signal,
   )
 }
@@ -212,6 +209,11 @@ function optionsJson(options: unknown): string {
   }
 }
 
+/** What a tool is for, and the JSON schema of its options, by the tool's name. */
+export function toolSchemas(): Record<ToolName, { description: string; options: object }> {
+  return JSON.parse(binding.toolSchema()).tools
+}
+
 /** Calls the addon; its errors get our class. */
 function native<T>(call: () => T): T {
   try {
@@ -219,12 +221,6 @@ function native<T>(call: () => T): T {
   } catch (cause) {
     throw wrapped(cause)
   }
-}
-
-/** The JSON schemas of the searches' options, by kind. */
-export function searchSchemas(): Record<SearchKind, object> {
-  const { options }: { options: Record<SearchKind, object> } = JSON.parse(binding.searchSchema())
-  return options
 }
 
 // --- Engine ---

@@ -419,3 +419,13 @@ export interface GrepOptions {
    */
   word?: boolean
 }
+
+/** What each tool takes and gives. */
+export interface Tools {
+  /** Search code by its structure with an ast-grep pattern such as `console.log($ARG)`. */
+  ast_search: { options: AstSearchOptions; answer: AstSearchAnswer }
+  /** List files whose path matches a glob pattern. Honours .gitignore. */
+  glob_search: { options: GlobOptions; answer: GlobAnswer }
+  /** Search file contents with a regular expression. Honours .gitignore. Answers path:line: text. */
+  grep_search: { options: GrepOptions; answer: GrepAnswer }
+}

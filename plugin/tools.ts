@@ -3,7 +3,7 @@
  * it validates them and answers with the path of every mistake.
  */
 import type { ToolContext, ToolDefinition } from "@opencode-ai/plugin"
-import { blankSchema, searchSchemas, searchText, type Engine, type SearchKind } from "./native.ts"
+import { blankSchema, toolSchemas, toolText, type Engine, type ToolName } from "./native.ts"
 import type { Answer } from "./protocol.ts"
 
 interface Tool {
@@ -22,14 +22,11 @@ const BLANKS = {
   revise_plan: { blank: "revision", description: "Change the plan of the running mission. The answer names every mistake, or says it was taken." },
 } as const
 
-const SEARCHES: Record<string, { kind: SearchKind; description: string }> = {
-  grep_search: { kind: "grep", description: "Search file contents with a regular expression. Honours .gitignore. Answers path:line: text." },
-  glob_search: { kind: "glob", description: "List files whose path matches a glob pattern. Honours .gitignore." },
-  ast_search: { kind: "astSearch", description: "Search code by its structure with an ast-grep pattern such as `console.log($ARG)`." },
-}
+/** The native tools that roles use. */
+const NATIVE: readonly ToolName[] = ["grep_search", "glob_search", "ast_search"]
 
 /** Every tool we register; ordinary sessions are not shown any. */
-export const TOOL_NAMES = [...Object.keys(BLANKS), "mission_status", ...Object.keys(SEARCHES)]
+export const TOOL_NAMES = [...Object.keys(BLANKS), "mission_status", ...NATIVE]
 
 /**
  * Makes the tools. `engine` gives the engine of the project if it is open.
@@ -70,12 +67,12 @@ export function createTools(directory: string, engine: () => Engine | undefined)
       execute: async (args, context) => (await submit(name as keyof typeof BLANKS, args, context)).text,
     }
   }
-  const schemas = searchSchemas()
-  for (const [name, { kind, description }] of Object.entries(SEARCHES)) {
+  const schemas = toolSchemas()
+  for (const name of NATIVE) {
     tools[name] = {
-      description,
-      schema: lean(schemas[kind]),
-      execute: (args, context) => searchText(kind, args, { cwd: directory, signal: context.abort }),
+      description: schemas[name].description,
+      schema: lean(schemas[name].options),
+      execute: (args, context) => toolText(name, args, { cwd: directory, signal: context.abort }),
     }
   }
   return tools

@@ -35,12 +35,16 @@ async function protocol() {
 }
 
 async function search() {
-  const { options, answers } = JSON.parse(binding.searchSchema())
+  const { tools, answers } = JSON.parse(binding.toolSchema())
   const parts = [await types(answers, "Answers")]
-  for (const [kind, schema] of Object.entries(options)) {
-    const name = `${kind[0].toUpperCase()}${kind.slice(1)}Options`
-    parts.push(await compile({ ...schema, title: name }, name, { bannerComment: "", style: { semi: false, printWidth: 120 } }))
+  for (const { options } of Object.values(tools)) {
+    parts.push(await compile(options, options.title, { bannerComment: "", style: { semi: false, printWidth: 120 } }))
   }
+  const rows = Object.entries(tools).map(([name, { description, options }]) => {
+    const answer = answers.properties[name].$ref.split("/").at(-1)
+    return `  /** ${description} */\n  ${name}: { options: ${options.title}; answer: ${answer} }\n`
+  })
+  parts.push(`/** What each tool takes and gives. */\nexport interface Tools {\n${rows.join("")}}\n`)
   return `${GENERATED}${parts.join("\n")}`
 }
 

@@ -1,60 +1,89 @@
-//! Searches, as JavaScript sees them: options and answers are JSON, completions come through a port.
+//! The tools, as JavaScript sees them: options and answers are JSON, completions come through a port.
 
 use napi::bindgen_prelude::External;
 use napi_derive::napi;
 use orchestrator_search::{Answer, Query, Root, SearchError};
 use orchestrator_worker::{Pool, Ticket};
+use serde::Deserialize;
 use serde_json::json;
-use std::path::Path;
+use std::path::PathBuf;
 
+use super::error::parse;
 use super::pool::Port;
 
-/// Starts a search of `kind` (`"grep"`, `"glob"` or `"astSearch"`) in the folder `root`, an absolute path. Its answer
-/// comes on `port` under `id`: as an object, or with `asText` as text for a model. Mistakes in the options come on the
-/// port too.
+/// What a call may reach.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Reach {
+    /// The project, an absolute path.
+    root: PathBuf,
+    /// Absolute folders outside the project that may be reached too.
+    #[serde(default)]
+    granted: Vec<PathBuf>,
+    /// The files that may be written, relative to the project, a folder's with `/` at its end; all when absent.
+    #[serde(default)]
+    leased: Option<Vec<String>>,
+}
+
+impl Reach {
+    fn open(self) -> Result<Root, SearchError> {
+        let root = Root::open(&self.root)?.with_granted(&self.granted);
+        Ok(match self.leased {
+            Some(paths) => root.with_lease(&paths),
+            None => root,
+        })
+    }
+}
+
+/// Starts the tool called `name`, such as `grep_search`, with `optionsJson`. `reachJson` says where: `root`, the absolute
+/// path of the project; `granted`, absolute folders outside it that may be reached too; `leased`, the paths that may be
+/// written, relative to the project, a folder's with `/` at its end (all when absent). The answer comes on `port` under
+/// `id`: as an object, or with `asText` as text for a model. Mistakes in the options come on the port too.
 ///
-/// @throws INVALID_ARGUMENT when `id` is not a whole number from 0, or is in use; PORT_CLOSED when the port is closed
+/// @throws INVALID_ARGUMENT when `id` is not a whole number from 0, or is in use, or `reachJson` cannot be read;
+/// PORT_CLOSED when the port is closed
 #[napi(
     catch_unwind,
-    ts_args_type = "port: ExternalObject<'Port'>, id: number, kind: string, optionsJson: string, root: string, asText: boolean"
+    ts_args_type = "port: ExternalObject<'Port'>, id: number, name: string, optionsJson: string, reachJson: string, asText: boolean"
 )]
-pub fn search_start(
+pub fn tool_start(
     port: &External<Port>,
     id: f64,
-    kind: String,
+    name: String,
     options_json: String,
-    root: String,
+    reach_json: String,
     as_text: bool,
 ) -> napi::Result<(), String> {
+    let reach: Reach = parse("INVALID_ARGUMENT", "reach", &reach_json)?;
     port.begin(id, |reply| {
-        start(&kind, &options_json, &root, move |result| reply.finish(envelope(result, as_text)))
+        start(&name, &options_json, reach, move |result| reply.finish(envelope(result, as_text)))
             .map_err(|error| envelope(Err(error), as_text))
     })
 }
 
-/// Cancels the search under `id`: it ends soon with `SEARCH_CANCELLED`. Nothing happens when it has ended.
+/// Cancels the call under `id`: it ends soon with `SEARCH_CANCELLED`. Nothing happens when it has ended.
 ///
 /// @throws INVALID_ARGUMENT when `id` is not a whole number from 0
 #[napi(catch_unwind, ts_args_type = "port: ExternalObject<'Port'>, id: number")]
-pub fn search_cancel(port: &External<Port>, id: f64) -> napi::Result<(), String> {
+pub fn tool_cancel(port: &External<Port>, id: f64) -> napi::Result<(), String> {
     port.cancel(id)
 }
 
-/// Returns the JSON schemas of all searches, as JSON: `options` by kind of search, each complete in itself, and
-/// `answers`, one schema with a property for each kind.
+/// Returns what is known of the tools, as JSON: `tools` by name, each with its `description` and the schema of its
+/// `options`, complete in itself; and `answers`, one schema with a property for each tool.
 #[napi(catch_unwind)]
-pub fn search_schema() -> String {
+pub fn tool_schema() -> String {
     orchestrator_search::schema().to_string()
 }
 
 fn start(
-    kind: &str,
+    name: &str,
     options_json: &str,
-    root: &str,
+    reach: Reach,
     on_end: impl FnOnce(Result<Answer, SearchError>) + Send + 'static,
 ) -> Result<Ticket, SearchError> {
-    let query = Query::parse(kind, options_json)?;
-    let root = Root::open(Path::new(root))?;
+    let query = Query::parse(name, options_json)?;
+    let root = reach.open()?;
     orchestrator_search::start(Pool::global()?, &root, query, on_end)
 }
 
@@ -67,7 +96,15 @@ fn envelope(result: Result<Answer, SearchError>, as_text: bool) -> String {
             Ok(answer) => format!("{{\"ok\":{answer}}}"),
             Err(error) => failure("GenericFailure", &error.to_string()),
         },
-        Err(error) => failure(error.code(), &error.to_string()),
+        Err(error) => {
+            let (code, message) = (error.code(), error.to_string());
+            if let SearchError::PathOutside { folder, .. } = error {
+                json!({ "error": { "code": code, "message": message, "folder": folder.to_string_lossy() } })
+                    .to_string()
+            } else {
+                failure(code, &message)
+            }
+        }
     }
 }
 

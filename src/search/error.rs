@@ -2,17 +2,18 @@
 
 use crate::structural;
 use orchestrator_worker::{JobError, StartError, SubmitError};
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why a search gave no answer. A message begins with the path of the option it is about, if it is about one.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SearchError {
-    /// No such kind of search.
-    #[error("there is no search called {kind:?}; use \"grep\", \"glob\" or \"astSearch\"")]
-    UnknownKind {
+    /// No such tool.
+    #[error("there is no tool called {name:?}; use one of {}", crate::NAMES.join(", "))]
+    UnknownTool {
         /// What was asked for.
-        kind: String,
+        name: String,
     },
     /// The options are not what their schema says.
     #[error("{path}: {reason}; correct it and call again")]
@@ -74,11 +75,83 @@ pub enum SearchError {
         /// The name given.
         name: String,
     },
-    /// The path leads out of the root, by itself or through a link.
-    #[error("path: {path:?} is outside the project; give a path inside it, without \"..\"")]
+    /// The path holds what no path here may.
+    #[error("path: {path:?} holds {reason}; give a path without it, relative to the project or absolute")]
+    PathInvalid {
+        /// The path given.
+        path: String,
+        /// What it holds.
+        reason: &'static str,
+    },
+    /// The path is outside the project, by itself or through a link, and the host has not granted it.
+    #[error("path: {path:?} is outside the project and was not granted; give a path inside the project")]
     PathOutside {
         /// The path given.
         path: String,
+        /// The absolute folder that would have to be granted.
+        folder: PathBuf,
+    },
+    /// The path is a device, a FIFO or a socket; or a folder where a file is needed.
+    #[error("path: {path:?} is not a regular file; give one that is")]
+    NotAFile {
+        /// The path given.
+        path: String,
+    },
+    /// Nothing of ours may write there.
+    #[error("{path:?} may not be edited: {reason}; leave it out")]
+    Protected {
+        /// The path as shown.
+        path: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The lease does not cover the file.
+    #[error("{path:?} is not among the files of this task; leave it out")]
+    NotLeased {
+        /// The path as shown.
+        path: String,
+    },
+    /// The file is larger than what may be read or written at once.
+    #[error("{path:?} is larger than {max} bytes; work on a part of it, or on a smaller file")]
+    TooLarge {
+        /// The path as shown.
+        path: String,
+        /// The bound, in bytes.
+        max: u64,
+    },
+    /// The file is not text.
+    #[error("{path:?} is not text that can be edited ({reason}); leave it out")]
+    NotText {
+        /// The path as shown.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A file was changed by someone else between reading and writing. Nothing was written.
+    #[error("{path:?} was changed meanwhile, so nothing was written; call again")]
+    Changed {
+        /// The path as shown.
+        path: String,
+    },
+    /// A file could not be written, and what had been written before it was taken back.
+    #[error(
+        "{path:?} cannot be written ({reason}), so nothing was changed; check its mode and the disk's space"
+    )]
+    WriteFailed {
+        /// The path as shown.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// A file could not be written, nor could others be given back what they held before.
+    #[error("{path:?} cannot be written ({reason}), and these stay changed: {}; restore them from git", .changed.join(", "))]
+    HalfWritten {
+        /// The path as shown.
+        path: String,
+        /// What the system said.
+        reason: String,
+        /// The files that hold the new text, as shown.
+        changed: Vec<String>,
     },
     /// There is no such path, or it may not be read.
     #[error("path: {path:?} cannot be searched ({reason}); give an existing file or folder")]
@@ -114,7 +187,7 @@ impl SearchError {
     /// Returns the stable code of this error.
     pub fn code(&self) -> &'static str {
         match self {
-            SearchError::UnknownKind { .. } => "SEARCH_UNKNOWN_KIND",
+            SearchError::UnknownTool { .. } => "SEARCH_UNKNOWN_TOOL",
             SearchError::BadOptions { .. } => "SEARCH_BAD_OPTIONS",
             SearchError::OutOfRange { .. } => "SEARCH_OUT_OF_RANGE",
             SearchError::TooLong { .. } => "SEARCH_TOO_LONG",
@@ -122,7 +195,16 @@ impl SearchError {
             SearchError::BadGlob { .. } => "SEARCH_BAD_GLOB",
             SearchError::UnknownType { .. } => "SEARCH_UNKNOWN_TYPE",
             SearchError::UnknownLanguage { .. } => "SEARCH_UNKNOWN_LANGUAGE",
+            SearchError::PathInvalid { .. } => "SEARCH_PATH_INVALID",
             SearchError::PathOutside { .. } => "SEARCH_PATH_OUTSIDE",
+            SearchError::NotAFile { .. } => "SEARCH_NOT_A_FILE",
+            SearchError::Protected { .. } => "SEARCH_PROTECTED",
+            SearchError::NotLeased { .. } => "SEARCH_NOT_LEASED",
+            SearchError::TooLarge { .. } => "SEARCH_TOO_LARGE",
+            SearchError::NotText { .. } => "SEARCH_NOT_TEXT",
+            SearchError::Changed { .. } => "SEARCH_CHANGED",
+            SearchError::WriteFailed { .. } => "SEARCH_WRITE_FAILED",
+            SearchError::HalfWritten { .. } => "SEARCH_HALF_WRITTEN",
             SearchError::PathUnreadable { .. } => "SEARCH_PATH_UNREADABLE",
             SearchError::BadRoot { .. } => "SEARCH_BAD_ROOT",
             SearchError::Cancelled => "SEARCH_CANCELLED",

@@ -4,9 +4,9 @@ use crate::answer::{Coverage, Cursor, count_of};
 use crate::collect::Collector;
 use crate::error::SearchError;
 use crate::limit::{ANSWER_BYTES_MAX, GLOB_BYTES_MAX, Limit, RESULTS_MAX};
-use crate::query::{Search, check_range, default_path, default_results};
+use crate::query::{ToText, Tool, check_range, default_path, default_results};
 use crate::root::Root;
-use crate::walk::{Counts, Filter, FoundFile, Visit, Walk, check_length};
+use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length};
 use globset::{GlobBuilder, GlobMatcher};
 use orchestrator_worker::Scope;
 use schemars::JsonSchema;
@@ -67,9 +67,9 @@ pub struct Answer {
     pub coverage: Coverage,
 }
 
-impl Answer {
+impl ToText for Answer {
     /// Returns the answer as a model reads it: a path a line, and a last line that says what was cut.
-    pub fn to_text(&self) -> String {
+    fn to_text(&self) -> String {
         let mut text = String::new();
         for path in &self.paths {
             text.push_str(path);
@@ -93,13 +93,12 @@ pub(crate) struct Glob {
     found: Collector<(Option<Reverse<SystemTime>>, String), String>,
 }
 
-impl Glob {
-    /// Checks and compiles the options.
-    ///
-    /// # Errors
-    ///
-    /// All variants of [`SearchError`] about options and paths.
-    pub(crate) fn prepare(root: &Root, options: Options) -> Result<Walk<Glob>, SearchError> {
+impl Tool for Glob {
+    type Options = Options;
+    type Answer = Answer;
+    type Work = Walk<Glob>;
+
+    fn prepare(root: &Root, options: Options) -> Result<Walk<Glob>, SearchError> {
         check_length("pattern", options.pattern.len(), GLOB_BYTES_MAX)?;
         check_range("maxResults", options.max_results, 1, RESULTS_MAX)?;
         if options.sort == Sort::Modified && options.after.is_some() {
@@ -108,7 +107,7 @@ impl Glob {
                 reason: "needs sort: \"path\", since times change between calls".to_owned(),
             });
         }
-        let base = root.resolve(&options.path)?;
+        let base = root.find(&options.path)?;
         let pattern = options.pattern.strip_prefix("./").unwrap_or(&options.pattern);
         let pattern = pattern.strip_prefix('/').unwrap_or(pattern);
         if pattern.is_empty() {
@@ -125,8 +124,8 @@ impl Glob {
                 reason: error.to_string(),
             })?
             .compile_matcher();
-        let filter = Filter::compile(&base, &[], &[], options.hidden, options.no_ignore)?;
-        let shown_base = root.relative(&base);
+        let filter = Filter::compile(&base.path, &[], &[], options.hidden, options.no_ignore)?;
+        let shown_base = base.shown();
         let visitor = Glob {
             matcher,
             base: if shown_base.is_empty() { shown_base } else { format!("{shown_base}/") },
@@ -135,9 +134,11 @@ impl Glob {
             found: Collector::new(options.max_results as usize, ANSWER_BYTES_MAX),
             options,
         };
-        Ok(Walk { root: root.clone(), base, filter, counts: Counts::default(), visitor })
+        Ok(Walk::new(base, filter, visitor))
     }
+}
 
+impl Glob {
     /// Returns `relative` as the pattern sees it. A file named as the base has only its name.
     fn below_base<'a>(&self, relative: &'a str) -> &'a str {
         relative.strip_prefix(&self.base).unwrap_or_else(|| file_name(relative))
@@ -166,7 +167,7 @@ impl Visit for Glob {
     fn visit(&self, file: &FoundFile, counts: &Counts, _scope: &Scope<'_>) {
         let modified = match self.options.sort {
             Sort::Path => None,
-            Sort::Modified => match file.path.symlink_metadata().and_then(|metadata| metadata.modified()) {
+            Sort::Modified => match file.folder.modified(&file.path) {
                 Ok(time) => Some(Reverse(time)),
                 Err(_unreadable) => {
                     Counts::add(&counts.unreadable);
@@ -183,7 +184,7 @@ impl Visit for Glob {
 impl Search for Glob {
     type Answer = Answer;
 
-    fn answer(&self, counts: &Counts, timed_out: bool) -> Answer {
+    fn answer(&self, counts: &Counts, timed_out: bool) -> Result<Answer, SearchError> {
         let found = self.found.finish(|path| path_bytes(path), |_, _| false);
         let mut limits = Vec::new();
         if found.over_count {
@@ -196,7 +197,7 @@ impl Search for Glob {
             (Sort::Path, Some(last)) => Some(Cursor { path: last.clone(), line: 0, column: 0 }),
             (Sort::Path, None) | (Sort::Modified, _) => None,
         };
-        Answer { coverage: Coverage::new(counts, limits, timed_out, next), paths: found.items }
+        Ok(Answer { coverage: Coverage::new(counts, limits, timed_out, next), paths: found.items })
     }
 }
 

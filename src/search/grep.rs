@@ -1,4 +1,4 @@
-//! Text search with regular expressions.
+//! ToText search with regular expressions.
 
 use crate::answer::{Coverage, Cursor, column, count_of, show};
 use crate::collect::Collector;
@@ -7,9 +7,9 @@ use crate::limit::{
     ANSWER_BYTES_MAX, CONTEXT_LINES_MAX, FILE_BYTES_MAX, Limit, PATTERN_BYTES_MAX, REGEX_BYTES_MAX,
     RESULTS_MAX,
 };
-use crate::query::{Search, check_range, default_path, default_results};
+use crate::query::{ToText, Tool, check_range, default_path, default_results};
 use crate::root::Root;
-use crate::walk::{Counts, Filter, FoundFile, Visit, Walk, check_length, open_counted};
+use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length, open_counted};
 use grep_matcher::Matcher;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{
@@ -141,10 +141,10 @@ pub struct Answer {
     pub coverage: Coverage,
 }
 
-impl Answer {
+impl ToText for Answer {
     /// Returns the answer as a model reads it: `path:line: text`, context as `path-line- text`, and a last line that
     /// says what was found and what was cut.
-    pub fn to_text(&self) -> String {
+    fn to_text(&self) -> String {
         let mut text = String::new();
         for found in &self.matches {
             let Match { path, line, .. } = found;
@@ -189,20 +189,19 @@ pub(crate) struct Grep {
     is_line_cut: AtomicBool,
 }
 
-impl Grep {
-    /// Checks and compiles the options.
-    ///
-    /// # Errors
-    ///
-    /// All variants of [`SearchError`] about options and paths.
-    pub(crate) fn prepare(root: &Root, options: Options) -> Result<Walk<Grep>, SearchError> {
+impl Tool for Grep {
+    type Options = Options;
+    type Answer = Answer;
+    type Work = Walk<Grep>;
+
+    fn prepare(root: &Root, options: Options) -> Result<Walk<Grep>, SearchError> {
         check_length("pattern", options.pattern.len(), PATTERN_BYTES_MAX)?;
         check_range("maxResults", options.max_results, 1, RESULTS_MAX)?;
         check_range("beforeContext", options.before_context, 0, CONTEXT_LINES_MAX)?;
         check_range("afterContext", options.after_context, 0, CONTEXT_LINES_MAX)?;
-        let base = root.resolve(&options.path)?;
+        let base = root.find(&options.path)?;
         let filter =
-            Filter::compile(&base, &options.globs, &options.types, options.hidden, options.no_ignore)?;
+            Filter::compile(&base.path, &options.globs, &options.types, options.hidden, options.no_ignore)?;
         let has_context = options.output == Output::Lines;
         let mut searcher = SearcherBuilder::new();
         searcher
@@ -221,9 +220,11 @@ impl Grep {
             files: Collector::new(count_max, ANSWER_BYTES_MAX),
             is_line_cut: AtomicBool::new(false),
         };
-        Ok(Walk { root: root.clone(), base, filter, counts: Counts::default(), visitor })
+        Ok(Walk::new(base, filter, visitor))
     }
+}
 
+impl Grep {
     fn is_open_to(&self, relative: &str) -> bool {
         let comes_after = |last: &String| relative > last.as_str();
         match self.options.output {
@@ -307,7 +308,7 @@ impl Visit for Grep {
 impl Search for Grep {
     type Answer = Answer;
 
-    fn answer(&self, counts: &Counts, timed_out: bool) -> Answer {
+    fn answer(&self, counts: &Counts, timed_out: bool) -> Result<Answer, SearchError> {
         let lines = self.lines.finish(match_bytes, |_, _| false);
         let files = self.files.finish(file_bytes, |_, _| false);
         let mut limits = Vec::new();
@@ -326,7 +327,7 @@ impl Search for Grep {
             (None, None) => None,
         };
         let coverage = Coverage::new(counts, limits, timed_out, next);
-        Answer { matches: lines.items, files: files.items, coverage }
+        Ok(Answer { matches: lines.items, files: files.items, coverage })
     }
 }
 

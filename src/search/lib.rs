@@ -18,7 +18,7 @@
 //!
 //! let folder = tempfile::tempdir()?;
 //! std::fs::write(folder.path().join("a.txt"), "one\ntwo\n")?;
-//! let query = Query::parse("grep", r#"{"pattern": "tw."}"#)?;
+//! let query = Query::parse("grep_search", r#"{"pattern": "tw."}"#)?;
 //! let answer = run(&Pool::new(2)?, &Root::open(folder.path())?, query)?;
 //! assert_eq!(answer.to_text(), "a.txt:2: two\n(1 match; 1 file searched)\n");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -26,6 +26,8 @@
 
 mod answer;
 mod collect;
+#[allow(dead_code, reason = "what editing tools are made of")]
+mod edit;
 mod error;
 pub mod glob;
 pub mod grep;
@@ -34,6 +36,7 @@ mod query;
 mod root;
 mod rule;
 pub mod structural;
+mod text;
 mod walk;
 
 #[cfg(test)]
@@ -42,6 +45,6 @@ mod tests;
 pub use answer::{Coverage, Cursor};
 pub use error::SearchError;
 pub use limit::*;
-pub use query::{Answer, Query, run, schema, start};
+pub use query::{Answer, NAMES, Query, run, schema, start};
 pub use root::Root;
 pub use walk::Skipped;

@@ -19,6 +19,10 @@ pub const SYNTAX_DEPTH_MAX: usize = 1_000;
 pub const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// The largest file that is parsed. Smaller than [`FILE_BYTES_MAX`], since a syntax tree takes ten times its source.
 pub const SYNTAX_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// The largest file that is edited, before and after.
+pub const EDIT_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// How much one call may write.
+pub const EDIT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The largest ignore file that is read. A larger one has no effect.
 pub const IGNORE_FILE_BYTES_MAX: u64 = 256 * 1024;
 /// How much of a line is shown, in characters, around the match.

@@ -1,101 +1,194 @@
-//! From a query to an answer: parsing, starting on a pool, waiting.
+//! The tools by name: parsing, starting on a pool, waiting; and what is said of them to models and to TypeScript.
 
 use crate::error::SearchError;
 use crate::limit::{OPTIONS_BYTES_MAX, RESULTS_DEFAULT, TIME_MAX};
 use crate::root::Root;
-use crate::walk::{Counts, Visit, Walk, check_length};
+use crate::walk::check_length;
 use crate::{glob, grep, structural};
-use orchestrator_worker::{Job, JobError, Lane, Pool, Ticket};
+use orchestrator_worker::{Job, JobError, Lane, Pool, Scope, Ticket};
 use parking_lot::Mutex;
-use schemars::generate::{SchemaGenerator, SchemaSettings};
-use schemars::{JsonSchema, Schema};
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// A search to be made.
-#[derive(Clone, Debug)]
-pub enum Query {
-    /// Text search.
-    Grep(grep::Options),
-    /// File search.
-    Glob(glob::Options),
-    /// Structural search.
-    AstSearch(structural::Options),
+/// A tool: what it takes, what it gives, and the work between the two.
+///
+/// A new tool is a type that implements this, and a line in the table below.
+pub(crate) trait Tool: 'static {
+    /// Camel case, unknown fields denied, each field documented; the title of its schema is its name in TypeScript.
+    type Options: DeserializeOwned + JsonSchema + Send + 'static;
+    /// Camel case, each field documented; the title of its schema is its name in TypeScript.
+    type Answer: Serialize + JsonSchema + ToText;
+    /// A [`crate::walk::Walk`] or a [`Once`].
+    type Work: Work<Answer = Self::Answer>;
+
+    /// Checks and compiles the options. Runs on a worker.
+    fn prepare(root: &Root, options: Self::Options) -> Result<Self::Work, SearchError>;
 }
 
-impl Query {
-    /// Parses the options of a search from JSON. `kind` is `grep`, `glob` or `astSearch`.
-    ///
-    /// # Errors
-    ///
-    /// [`SearchError::UnknownKind`], [`SearchError::TooLong`], and [`SearchError::BadOptions`] with the path of the
-    /// first mistake. What needs the file system or a compiler is checked when the search runs.
-    pub fn parse(kind: &str, options_json: &str) -> Result<Query, SearchError> {
-        match kind {
-            "grep" => parse_options(options_json).map(Query::Grep),
-            "glob" => parse_options(options_json).map(Query::Glob),
-            "astSearch" => parse_options(options_json).map(Query::AstSearch),
-            _ => Err(SearchError::UnknownKind { kind: kind.to_owned() }),
-        }
+/// What a model reads.
+pub(crate) trait ToText {
+    /// Returns the answer as text: one result a line, then a line that says what was found, what was cut, and how to
+    /// get the rest.
+    fn to_text(&self) -> String;
+}
+
+/// The work of one call, shared by the units of its job.
+pub(crate) trait Work: Send + Sync + 'static {
+    type Answer;
+
+    /// Starts the work from the first unit of its job.
+    fn begin(self: Arc<Self>, scope: &Scope<'_>);
+
+    /// Hands out the answer, once, when the last unit has ended; must be short. `timed_out` says that units were
+    /// dropped because the time was over. Not called when the job was cancelled or failed.
+    fn answer(&self, timed_out: bool) -> Result<Self::Answer, SearchError>;
+}
+
+/// Work in one unit, for a tool that walks no tree. It asks [`Scope::is_stopped`] every few milliseconds, and returns
+/// [`stopped`] when it is.
+#[allow(dead_code, reason = "what tools that walk no tree are made of")]
+pub(crate) struct Once<A> {
+    run: Mutex<Option<Run<A>>>,
+    result: Mutex<Option<Result<A, SearchError>>>,
+}
+
+#[allow(dead_code, reason = "as above")]
+type Run<A> = Box<dyn FnOnce(&Scope<'_>) -> Result<A, SearchError> + Send>;
+
+impl<A> Once<A> {
+    #[allow(dead_code, reason = "as above")]
+    pub(crate) fn new(run: impl FnOnce(&Scope<'_>) -> Result<A, SearchError> + Send + 'static) -> Once<A> {
+        Once { run: Mutex::new(Some(Box::new(run))), result: Mutex::new(None) }
     }
 }
 
-/// What a search found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Answer {
-    /// Of a text search.
-    Grep(grep::Answer),
-    /// Of a file search.
-    Glob(glob::Answer),
-    /// Of a structural search.
-    AstSearch(structural::Answer),
-}
+impl<A: Send + 'static> Work for Once<A> {
+    type Answer = A;
 
-impl Answer {
-    /// Returns the answer as text for a model: one result a line, then a line that says what was found and cut.
-    pub fn to_text(&self) -> String {
-        match self {
-            Answer::Grep(answer) => answer.to_text(),
-            Answer::Glob(answer) => answer.to_text(),
-            Answer::AstSearch(answer) => answer.to_text(),
-        }
+    fn begin(self: Arc<Self>, scope: &Scope<'_>) {
+        let run = self.run.lock().take();
+        let result = run.map(|run| run(scope));
+        *self.result.lock() = result;
+    }
+
+    fn answer(&self, _timed_out: bool) -> Result<A, SearchError> {
+        self.result.lock().take().unwrap_or_else(|| Err(stopped()))
     }
 }
 
-/// Returns the JSON schemas of all searches: `options` by kind, each complete in itself, as a tool's definition needs
-/// it; and `answers`, one schema with a property for each kind, whose parts have names.
-pub fn schema() -> Value {
-    let options = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
-    let option_schema = |schema: fn(SchemaGenerator) -> Schema| schema(options.clone().into_generator());
-    let answers =
-        SchemaSettings::draft07().for_serialize().into_generator().into_root_schema_for::<Answers>();
-    json!({
-        "options": {
-            "grep": option_schema(SchemaGenerator::into_root_schema_for::<grep::Options>),
-            "glob": option_schema(SchemaGenerator::into_root_schema_for::<glob::Options>),
-            "astSearch": option_schema(SchemaGenerator::into_root_schema_for::<structural::Options>),
-        },
-        "answers": answers,
-    })
+/// What work that cannot give a part of its answer ends with when its job was stopped. A caller who cancelled is told
+/// so instead.
+#[allow(dead_code, reason = "as above")]
+pub(crate) fn stopped() -> SearchError {
+    SearchError::Job(JobError::TimedOut { limit_ms: TIME_MAX.as_millis() })
 }
 
-/// The answers by kind of search; exists for its schema.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "SearchAnswers")]
-struct Answers {
-    grep: grep::Answer,
-    glob: glob::Answer,
-    ast_search: structural::Answer,
+/// Makes what is known of every tool from one table: name, options, answer, the type that does the work, and what a
+/// model is told of it.
+macro_rules! tools {
+    ($($name:literal: $variant:ident($options:ty) -> $answer:ty, $tool:ty, $description:literal;)*) => {
+        /// A call of a tool, with its options.
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        pub enum Query {
+            $(#[doc = $description] $variant($options),)*
+        }
+
+        /// What a tool answers.
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[serde(untagged)]
+        #[non_exhaustive]
+        pub enum Answer {
+            $(#[doc = concat!("Of `", $name, "`.")] $variant($answer),)*
+        }
+
+        /// The names of all tools.
+        pub const NAMES: &[&str] = &[$($name),*];
+
+        impl Query {
+            /// Parses the options of a tool from JSON. `name` is one of [`NAMES`].
+            ///
+            /// # Errors
+            ///
+            /// [`SearchError::UnknownTool`], [`SearchError::TooLong`], and [`SearchError::BadOptions`] with the path of
+            /// the first mistake. What needs the file system or a compiler is checked when the tool runs.
+            pub fn parse(name: &str, options_json: &str) -> Result<Query, SearchError> {
+                match name {
+                    $($name => parse_options(options_json).map(Query::$variant),)*
+                    _ => Err(SearchError::UnknownTool { name: name.chars().take(100).collect() }),
+                }
+            }
+        }
+
+        impl Answer {
+            /// Returns the answer as text for a model: one result a line, then a line that says what was found and cut.
+            pub fn to_text(&self) -> String {
+                match self {
+                    $(Answer::$variant(answer) => answer.to_text(),)*
+                }
+            }
+        }
+
+        /// Returns what is known of the tools: `tools` by name, each with its `description` and the schema of its
+        /// `options`, complete in itself, as a tool's definition needs it; and `answers`, one schema with a property
+        /// for each tool, whose parts have names.
+        pub fn schema() -> Value {
+            let mut tools = Map::new();
+            $(tools.insert($name.to_owned(), json!({
+                "description": $description,
+                "options": options_schema::<$options>(),
+            }));)*
+            let mut generator = SchemaSettings::draft07().for_serialize().into_generator();
+            let mut answers = Map::new();
+            $(answers.insert(
+                $name.to_owned(),
+                generator.subschema_for::<$answer>().to_value(),
+            );)*
+            json!({
+                "tools": tools,
+                "answers": {
+                    "type": "object",
+                    "properties": answers,
+                    "required": NAMES,
+                    "definitions": generator.take_definitions(true),
+                },
+            })
+        }
+
+        /// [`start`] with a time limit of its own.
+        pub(crate) fn start_within(
+            pool: &Pool,
+            root: &Root,
+            query: Query,
+            time_limit: Duration,
+            on_end: impl FnOnce(Result<Answer, SearchError>) + Send + 'static,
+        ) -> Result<Ticket, SearchError> {
+            match query {
+                $(Query::$variant(options) => {
+                    submit::<$tool>(pool, root, options, time_limit, Answer::$variant, on_end)
+                })*
+            }
+        }
+    };
 }
 
-/// Starts `query` below `root` on `pool`. `on_end` is called exactly once, on a worker, and must be short. When
-/// [`TIME_MAX`] is over it gets what was found by then.
+tools! {
+    "grep_search": Grep(grep::Options) -> grep::Answer, grep::Grep,
+        "Search file contents with a regular expression. Honours .gitignore. Answers path:line: text.";
+    "glob_search": Glob(glob::Options) -> glob::Answer, glob::Glob,
+        "List files whose path matches a glob pattern. Honours .gitignore.";
+    "ast_search": AstSearch(structural::Options) -> structural::Answer, structural::Structural,
+        "Search code by its structure with an ast-grep pattern such as `console.log($ARG)`.";
+}
+
+/// Starts `query` in what `root` reaches, on `pool`. `on_end` is called exactly once, on a worker, and must be short.
+/// When [`TIME_MAX`] is over, a search gives what was found by then; other tools fail.
 ///
 /// # Errors
 ///
@@ -110,7 +203,7 @@ pub fn start(
     start_within(pool, root, query, TIME_MAX, on_end)
 }
 
-/// Makes a search and waits for it. Not to be called on a worker of `pool`, which it would block.
+/// Runs a tool and waits for it. Not to be called on a worker of `pool`, which it would block.
 ///
 /// # Errors
 ///
@@ -124,73 +217,45 @@ pub fn run(pool: &Pool, root: &Root, query: Query) -> Result<Answer, SearchError
     receiver.recv().unwrap_or(Err(SearchError::Job(JobError::ShutDown)))
 }
 
-/// [`start`] with a time limit of its own.
-pub(crate) fn start_within(
+/// Work ready to begin, or the caller's mistake.
+type Prepared<T> = Result<Arc<<T as Tool>::Work>, SearchError>;
+
+/// Makes a job whose first unit prepares the work, since compiling a pattern takes its time, and begins it.
+fn submit<T: Tool>(
     pool: &Pool,
     root: &Root,
-    query: Query,
+    options: T::Options,
     time_limit: Duration,
-    on_end: impl FnOnce(Result<Answer, SearchError>) + Send + 'static,
-) -> Result<Ticket, SearchError> {
-    let root = root.clone();
-    match query {
-        Query::Grep(options) => {
-            let prepare = move || grep::Grep::prepare(&root, options);
-            submit(pool, time_limit, prepare, Answer::Grep, on_end)
-        }
-        Query::Glob(options) => {
-            let prepare = move || glob::Glob::prepare(&root, options);
-            submit(pool, time_limit, prepare, Answer::Glob, on_end)
-        }
-        Query::AstSearch(options) => {
-            let prepare = move || structural::Structural::prepare(&root, options);
-            submit(pool, time_limit, prepare, Answer::AstSearch, on_end)
-        }
-    }
-}
-
-/// A walk that sums up what it found.
-pub(crate) trait Search: Visit {
-    type Answer;
-    /// Takes the results out, sorted and within the limits. `timed_out` says that the walk did not come to its end.
-    fn answer(&self, counts: &Counts, timed_out: bool) -> Self::Answer;
-}
-
-/// A walk ready to begin, or the caller's mistake.
-type Prepared<S> = Result<Arc<Walk<S>>, SearchError>;
-
-/// Makes a job whose first unit prepares the search, since compiling a pattern takes its time, and starts the walk.
-fn submit<S: Search>(
-    pool: &Pool,
-    time_limit: Duration,
-    prepare: impl FnOnce() -> Result<Walk<S>, SearchError> + Send + 'static,
-    wrap: impl FnOnce(S::Answer) -> Answer + Send + 'static,
+    wrap: impl FnOnce(T::Answer) -> Answer + Send + 'static,
     on_end: impl FnOnce(Result<Answer, SearchError>) + Send + 'static,
 ) -> Result<Ticket, SearchError> {
     // Filled by the first unit; empty at the end when the job was stopped before it.
-    let prepared: Arc<Mutex<Option<Prepared<S>>>> = Arc::new(Mutex::new(None));
-    let slot = Arc::clone(&prepared);
-    let job = Job::new(Lane::Interactive, time_limit, move |scope| match prepare() {
-        Ok(walk) => {
-            let walk = Arc::new(walk);
-            *slot.lock() = Some(Ok(Arc::clone(&walk)));
-            walk.begin(scope);
+    let prepared: Arc<Mutex<Option<Prepared<T>>>> = Arc::new(Mutex::new(None));
+    let (slot, root) = (Arc::clone(&prepared), root.clone());
+    let job = Job::new(Lane::Interactive, time_limit, move |scope| {
+        let work = T::prepare(&root, options).map(Arc::new);
+        let begun = work.as_ref().ok().map(Arc::clone);
+        *slot.lock() = Some(work);
+        if let Some(work) = begun {
+            work.begin(scope);
         }
-        Err(error) => *slot.lock() = Some(Err(error)),
     });
     let ticket = pool.submit(job, move |outcome| {
         let prepared = prepared.lock().take();
         on_end(match (prepared, outcome) {
             (Some(Err(error)), _) => Err(error),
-            (Some(Ok(walk)), Ok(())) => Ok(wrap(walk.visitor.answer(&walk.counts, false))),
-            (Some(Ok(walk)), Err(JobError::TimedOut { .. })) => {
-                Ok(wrap(walk.visitor.answer(&walk.counts, true)))
-            }
+            (Some(Ok(work)), Ok(())) => work.answer(false).map(wrap),
+            (Some(Ok(work)), Err(JobError::TimedOut { .. })) => work.answer(true).map(wrap),
             (_, Err(error)) => Err(error.into()),
             (None, Ok(())) => unreachable!("a job that ends well has run its first unit"),
         });
     })?;
     Ok(ticket)
+}
+
+fn options_schema<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
 fn parse_options<T: DeserializeOwned>(json: &str) -> Result<T, SearchError> {

@@ -1,23 +1,36 @@
-//! The folder a search may not leave.
+//! The folders that tools may reach, and the one way to open what is in them.
 //!
-//! A path given by a model is resolved, links included, before anything is read, and must end inside the root. The walk
-//! follows no link afterwards. What remains is a race: another process that swaps a folder for a link between the two
-//! could lead a search out. That process has the user's rights already; closing the gap would need `openat` throughout.
+//! A [`Root`] holds a handle of the project's folder. Every file and folder below it is opened through that handle by
+//! `cap-std`, with `openat2` and `RESOLVE_BENEATH` where the system has it: no `..`, no absolute path and no link can
+//! lead out, also when another process swaps a folder for a link in the middle of a search. Links on the way to a path
+//! that a call names are resolved first, and what they lead to is opened in the same way. A walk follows no link.
+//!
+//! Folders outside the project are reached through a handle of their own, and only those that the host has granted.
+//!
+//! Ignore rules are the exception: git says where they lie (above the project, or in the repository of a worktree), and
+//! nothing of them is shown. [`open_outside`] opens them and nothing else.
 
 use crate::error::SearchError;
-use std::fs::{File, OpenOptions};
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, FileType, OpenOptions};
+use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::{Component, MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-/// A folder with all links resolved. Cheap to clone.
+/// What a call may reach: the project, what the host has granted outside it, and which files it may write. Cheap to
+/// clone.
 #[derive(Clone, Debug)]
 pub struct Root {
-    path: Arc<Path>,
+    project: Folder,
+    granted: Arc<[PathBuf]>,
+    leased: Option<Arc<[String]>>,
 }
 
 impl Root {
-    /// Opens the folder at `path`.
+    /// Opens the project's folder at `path`, which may be a link.
     ///
     /// # Errors
     ///
@@ -31,55 +44,223 @@ impl Root {
         if !resolved.is_dir() {
             return Err(bad("not a folder".to_owned()));
         }
-        Ok(Root { path: resolved.into() })
+        let project = Folder::open(resolved, true).map_err(|error| bad(error.to_string()))?;
+        Ok(Root { project, granted: Arc::new([]), leased: None })
     }
 
-    /// Returns the resolved absolute path.
+    /// Lets calls reach these absolute folders, and what is below them, beside the project. One that does not exist
+    /// grants nothing. The host asks the user before it grants a folder.
+    pub fn with_granted(mut self, folders: &[PathBuf]) -> Root {
+        self.granted = folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
+        self
+    }
+
+    /// Lets calls write these files only: paths relative to the project, a folder's with `/` at its end.
+    pub fn with_lease(mut self, paths: &[String]) -> Root {
+        self.leased = Some(paths.into());
+        self
+    }
+
+    /// Returns the resolved absolute path of the project.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.project.path
     }
 
-    /// Resolves `given`, relative to the root or absolute, to an absolute path without links inside the root.
+    /// Returns the paths that may be written, relative to the project; `None` for all.
+    pub(crate) fn leased(&self) -> Option<&[String]> {
+        self.leased.as_deref()
+    }
+
+    /// Finds what `given` names, relative to the project or absolute, and makes sure that it may be reached. Nothing is
+    /// read.
     ///
     /// # Errors
     ///
-    /// [`SearchError::PathOutside`] for `..`, NUL, an absolute path elsewhere and a link that leads out;
-    /// [`SearchError::PathUnreadable`] when there is nothing to read.
-    pub(crate) fn resolve(&self, given: &str) -> Result<PathBuf, SearchError> {
-        let outside = || SearchError::PathOutside { path: given.to_owned() };
-        let path = Path::new(given);
-        if given.contains('\0') || path.components().any(|component| component == Component::ParentDir) {
-            return Err(outside());
+    /// [`SearchError::PathInvalid`] for `..` and NUL; [`SearchError::PathOutside`] for what is, or is by a link, outside
+    /// of all that was granted; [`SearchError::PathUnreadable`] when there is nothing; [`SearchError::NotAFile`] for
+    /// devices, FIFOs and sockets.
+    pub(crate) fn find(&self, given: &str) -> Result<Located, SearchError> {
+        let invalid = |reason: &'static str| Err(SearchError::PathInvalid { path: given.to_owned(), reason });
+        if given.contains('\0') {
+            return invalid("a NUL character");
         }
-        let joined = self.path.join(path);
-        if !joined.starts_with(&self.path) {
-            return Err(outside());
+        if Path::new(given).components().any(|component| component == Component::ParentDir) {
+            return invalid("\"..\"");
         }
-        let resolved = joined.canonicalize().map_err(|error| SearchError::PathUnreadable {
-            path: given.to_owned(),
-            reason: error.kind().to_string(),
-        })?;
-        if resolved.starts_with(&self.path) { Ok(resolved) } else { Err(outside()) }
+        let absolute = self.project.path.join(given);
+        let resolved = match absolute.canonicalize() {
+            Ok(resolved) => resolved,
+            // What is not there is not told of places that may not be reached.
+            Err(_) if !self.reaches(&absolute) => return Err(outside(given, &absolute)),
+            Err(error) => return Err(unreadable(given, &error)),
+        };
+        let folder = if resolved.starts_with(&self.project.path) {
+            self.project.clone()
+        } else {
+            let granted = self.granted.iter().find(|granted| resolved.starts_with(granted));
+            let granted = granted.ok_or_else(|| outside(given, &resolved))?;
+            Folder::open(granted.clone(), false).map_err(|error| unreadable(given, &error))?
+        };
+        let file_type = folder.file_type(&resolved).map_err(|error| unreadable(given, &error))?;
+        if !file_type.is_dir() && !file_type.is_file() {
+            return Err(SearchError::NotAFile { path: given.to_owned() });
+        }
+        Ok(Located { folder, path: resolved, is_folder: file_type.is_dir() })
     }
 
-    /// Returns `path`, which must be inside the root, as it is shown: relative, with `/`, odd bytes replaced.
-    pub(crate) fn relative(&self, path: &Path) -> String {
-        let relative = path.strip_prefix(&self.path).unwrap_or(path).to_string_lossy();
-        if MAIN_SEPARATOR == '/' { relative.into_owned() } else { relative.replace(MAIN_SEPARATOR, "/") }
+    /// Finds a file and opens it for reading. Returns its size too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::find`], and [`SearchError::NotAFile`] for a folder.
+    #[allow(dead_code, reason = "what tools that walk no tree are made of")]
+    pub(crate) fn open_file(&self, given: &str) -> Result<(Located, File, u64), SearchError> {
+        let located = self.find(given)?;
+        if located.is_folder {
+            return Err(SearchError::NotAFile { path: given.to_owned() });
+        }
+        let (file, size_bytes) =
+            located.folder.open_file(&located.path).map_err(|error| unreadable(given, &error))?;
+        Ok((located, file, size_bytes))
+    }
+
+    fn reaches(&self, absolute: &Path) -> bool {
+        absolute.starts_with(&self.project.path)
+            || self.granted.iter().any(|granted| absolute.starts_with(granted))
     }
 }
 
-/// Opens a regular file for reading and returns its size. Follows no link in the last component, and does not wait for
-/// the other end of a FIFO that took the file's place.
-pub(crate) fn open_regular(path: &Path) -> io::Result<(File, u64)> {
-    let mut options = OpenOptions::new();
+fn outside(given: &str, absolute: &Path) -> SearchError {
+    let is_folder = absolute.is_dir();
+    let folder = if is_folder { Some(absolute) } else { absolute.parent() };
+    SearchError::PathOutside { path: given.to_owned(), folder: folder.unwrap_or(absolute).to_owned() }
+}
+
+fn unreadable(given: &str, error: &io::Error) -> SearchError {
+    SearchError::PathUnreadable { path: given.to_owned(), reason: error.kind().to_string() }
+}
+
+/// A file or folder that a call named and may reach.
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    /// The folder through which it is opened.
+    pub(crate) folder: Folder,
+    /// Absolute, without links.
+    pub(crate) path: PathBuf,
+    pub(crate) is_folder: bool,
+}
+
+impl Located {
+    /// Returns the path as it is shown.
+    pub(crate) fn shown(&self) -> String {
+        self.folder.show(&self.path)
+    }
+}
+
+/// A folder whose content is opened through its handle. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder {
+    path: Arc<Path>,
+    handle: Arc<Dir>,
+    is_project: bool,
+}
+
+/// An entry of a folder that was read.
+pub(crate) struct Entry {
+    pub(crate) name: OsString,
+    pub(crate) file_type: FileType,
+}
+
+impl Folder {
+    /// Opens the folder at `path`, which is absolute and without links.
+    fn open(path: PathBuf, is_project: bool) -> io::Result<Folder> {
+        let handle = Dir::open_ambient_dir(&path, ambient_authority())?;
+        Ok(Folder { path: path.into(), handle: Arc::new(handle), is_project })
+    }
+
+    /// Returns the absolute path, without links.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether this is the project, and not a folder that was granted outside it.
+    pub(crate) fn is_project(&self) -> bool {
+        self.is_project
+    }
+
+    /// Returns the handle, relative to which an edit replaces a file.
+    pub(crate) fn handle(&self) -> &Dir {
+        &self.handle
+    }
+
+    /// Opens the regular file at `path`, which is absolute and below this folder, and returns its size. Follows no link
+    /// in the last component, none that leads out before it, and does not wait for the other end of a FIFO.
+    pub(crate) fn open_file(&self, path: &Path) -> io::Result<(File, u64)> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        {
+            use cap_std::fs::OpenOptionsExt;
+            options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        }
+        regular(self.handle.open_with(self.below(path)?, &options)?.into_std())
+    }
+
+    /// Reads the folder at `path`, which is absolute and this folder or below it. An entry that cannot be read is an
+    /// error of its own.
+    pub(crate) fn read(&self, path: &Path) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
+        let entries = self.handle.read_dir(self.below(path)?)?;
+        Ok(entries.map(|entry| {
+            let entry = entry?;
+            let mut file_type = entry.file_type()?;
+            if file_type == FileType::unknown() {
+                file_type = entry.metadata()?.file_type();
+            }
+            Ok(Entry { name: entry.file_name(), file_type })
+        }))
+    }
+
+    /// Returns what kind of thing is at `path`, without following it.
+    pub(crate) fn file_type(&self, path: &Path) -> io::Result<FileType> {
+        Ok(self.handle.symlink_metadata(self.below(path)?)?.file_type())
+    }
+
+    /// Returns when the file at `path` was last changed.
+    pub(crate) fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        Ok(self.handle.symlink_metadata(self.below(path)?)?.modified()?.into_std())
+    }
+
+    /// Returns `path` as it is shown: relative to the project, absolute elsewhere, with `/`, odd bytes replaced.
+    pub(crate) fn show(&self, path: &Path) -> String {
+        let shown = if self.is_project { path.strip_prefix(&self.path).unwrap_or(path) } else { path };
+        let shown = shown.to_string_lossy();
+        if MAIN_SEPARATOR == '/' { shown.into_owned() } else { shown.replace(MAIN_SEPARATOR, "/") }
+    }
+
+    /// Returns `path` relative to the handle.
+    pub(crate) fn below<'a>(&self, path: &'a Path) -> io::Result<&'a Path> {
+        match path.strip_prefix(&self.path) {
+            Ok(relative) if relative.as_os_str().is_empty() => Ok(Path::new(".")),
+            Ok(relative) => Ok(relative),
+            Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
+        }
+    }
+}
+
+/// Opens a file of ignore rules that lies outside every folder with a handle; see the module's documentation.
+pub(crate) fn open_outside(path: &Path) -> io::Result<(File, u64)> {
+    let mut options = std::fs::OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
         options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     }
-    let file = options.open(path)?;
+    regular(options.open(path)?)
+}
+
+/// Refuses what is not a regular file.
+fn regular(file: File) -> io::Result<(File, u64)> {
     let metadata = file.metadata()?;
     if metadata.is_file() {
         Ok((file, metadata.len()))

@@ -8,11 +8,12 @@
 //! each, the file nearest to the path. Git's files count inside a repository only, and not beyond its top folder.
 
 use crate::limit::IGNORE_FILE_BYTES_MAX;
-use crate::root::open_regular;
+use crate::root::{Folder, open_outside};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use std::ffi::OsStr;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,8 +70,9 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Reads the rules that hold in `folder` because of the folders above it; not the folder's own.
-    pub(crate) fn above(folder: &Path) -> Arc<Rules> {
+    /// Reads the rules that hold in `folder` because of the folders above it; not the folder's own. What lies in `inside`
+    /// is read through it.
+    pub(crate) fn above(inside: &Folder, folder: &Path) -> Arc<Rules> {
         // Unreadable global settings are the user's to notice in git itself; the walk goes on without them.
         let (global, _unreadable) = GitignoreBuilder::new(folder).build_global();
         let top = Arc::new(Rules {
@@ -85,16 +87,21 @@ impl Rules {
         });
         let mut above: Vec<&Path> = folder.ancestors().skip(1).collect();
         above.reverse();
-        above.into_iter().fold(top, |rules, ancestor| rules.with_folder(ancestor, RuleFiles::probe(ancestor)))
+        above.into_iter().fold(top, |rules, above| rules.with_folder(inside, above, RuleFiles::probe(above)))
     }
 
     /// Adds the rules of `folder`, of which `files` are there; the same rules when there are none.
-    pub(crate) fn with_folder(self: &Arc<Rules>, folder: &Path, files: RuleFiles) -> Arc<Rules> {
+    pub(crate) fn with_folder(
+        self: &Arc<Rules>,
+        inside: &Folder,
+        folder: &Path,
+        files: RuleFiles,
+    ) -> Arc<Rules> {
         if files.is_empty() {
             return Arc::clone(self);
         }
         let load = |there: bool, name: &str| {
-            if there { read_rules(folder, &folder.join(name)) } else { Gitignore::empty() }
+            if there { read_rules(inside, folder, &folder.join(name)) } else { Gitignore::empty() }
         };
         let is_repository = files.git || files.jj;
         Arc::new(Rules {
@@ -102,7 +109,7 @@ impl Rules {
             rgignore: load(files.rgignore, ".rgignore"),
             ignore: load(files.ignore, ".ignore"),
             gitignore: load(files.gitignore, ".gitignore"),
-            exclude: if files.git { read_exclude(folder) } else { Gitignore::empty() },
+            exclude: if files.git { read_exclude(inside, folder) } else { Gitignore::empty() },
             global: Arc::clone(&self.global),
             is_repository,
             in_repository: self.in_repository || is_repository,
@@ -139,8 +146,8 @@ impl Rules {
 }
 
 /// Reads one file of rules for `folder`. A file that is not there, is no regular file or is too large has no effect.
-fn read_rules(folder: &Path, path: &Path) -> Gitignore {
-    let Ok((file, size_bytes)) = open_regular(path) else { return Gitignore::empty() };
+fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Gitignore {
+    let Ok((file, size_bytes)) = open_rules(inside, path) else { return Gitignore::empty() };
     let mut text = Vec::new();
     if size_bytes > IGNORE_FILE_BYTES_MAX || file.take(IGNORE_FILE_BYTES_MAX).read_to_end(&mut text).is_err()
     {
@@ -154,17 +161,22 @@ fn read_rules(folder: &Path, path: &Path) -> Gitignore {
     builder.build().unwrap_or_else(|_too_large| Gitignore::empty())
 }
 
+/// Opens a file of rules, through the handle of `inside` if it lies there.
+fn open_rules(inside: &Folder, path: &Path) -> io::Result<(File, u64)> {
+    if path.starts_with(inside.path()) { inside.open_file(path) } else { open_outside(path) }
+}
+
 /// Reads `info/exclude` of the repository at `folder`, which a worktree or submodule keeps elsewhere.
-fn read_exclude(folder: &Path) -> Gitignore {
+fn read_exclude(inside: &Folder, folder: &Path) -> Gitignore {
     let git = folder.join(".git");
-    let common = if git.is_dir() { Some(git) } else { common_folder(folder, &git) };
-    common.map_or_else(Gitignore::empty, |common| read_rules(folder, &common.join("info/exclude")))
+    let common = if git.is_dir() { Some(git) } else { common_folder(inside, folder, &git) };
+    common.map_or_else(Gitignore::empty, |common| read_rules(inside, folder, &common.join("info/exclude")))
 }
 
 /// Follows a `.git` file (`gitdir: ...`, gitrepository-layout(5)) to the folder that several worktrees share.
-fn common_folder(folder: &Path, git: &Path) -> Option<PathBuf> {
+fn common_folder(inside: &Folder, folder: &Path, git: &Path) -> Option<PathBuf> {
     let read_line = |path: &Path| -> Option<String> {
-        let (file, _) = open_regular(path).ok()?;
+        let (file, _) = open_rules(inside, path).ok()?;
         let mut text = String::new();
         file.take(IGNORE_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
         Some(text.trim_end().to_owned())

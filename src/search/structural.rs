@@ -7,9 +7,10 @@ use crate::limit::{
     ANSWER_BYTES_MAX, LINE_CHARS_MAX, Limit, PATTERN_BYTES_MAX, RESULTS_MAX, SYNTAX_DEPTH_MAX,
     SYNTAX_FILE_BYTES_MAX,
 };
-use crate::query::{Search, check_range, default_path, default_results};
+use crate::query::{ToText, Tool, check_range, default_path, default_results};
 use crate::root::Root;
-use crate::walk::{Counts, Filter, FoundFile, Visit, Walk, check_length, open_counted};
+use crate::text::decode_lossy;
+use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length, open_counted};
 use ast_grep_core::meta_var::MetaVariable;
 use ast_grep_core::tree_sitter::StrDoc;
 use ast_grep_core::{AstGrep, Node, NodeMatch, Pattern};
@@ -138,10 +139,10 @@ pub struct Answer {
     pub coverage: Coverage,
 }
 
-impl Answer {
+impl ToText for Answer {
     /// Returns the answer as a model reads it: `path:line: code`, further lines of the code below it, then the
     /// meta-variables as `  $NAME = code`, and a last line that says what was found and what was cut.
-    pub fn to_text(&self) -> String {
+    fn to_text(&self) -> String {
         let mut text = String::new();
         for Match { path, line, text: code, variables, .. } in &self.matches {
             // Writing to a `String` does not fail.
@@ -168,7 +169,7 @@ pub(crate) fn language_names() -> String {
 pub(crate) struct Structural {
     language: SupportLang,
     pattern: Pattern,
-    /// Text that every match contains; empty when the pattern has none.
+    /// ToText that every match contains; empty when the pattern has none.
     literal: String,
     options: Options,
     /// Decides by name which files are of the language.
@@ -177,19 +178,18 @@ pub(crate) struct Structural {
     is_text_cut: AtomicBool,
 }
 
-impl Structural {
-    /// Checks and compiles the options.
-    ///
-    /// # Errors
-    ///
-    /// All variants of [`SearchError`] about options and paths.
-    pub(crate) fn prepare(root: &Root, options: Options) -> Result<Walk<Structural>, SearchError> {
+impl Tool for Structural {
+    type Options = Options;
+    type Answer = Answer;
+    type Work = Walk<Structural>;
+
+    fn prepare(root: &Root, options: Options) -> Result<Walk<Structural>, SearchError> {
         check_length("pattern", options.pattern.len(), PATTERN_BYTES_MAX)?;
         check_range("maxResults", options.max_results, 1, RESULTS_MAX)?;
         let language = parse_language(&options.language)?;
         let pattern = compile(&options.pattern, language)?;
-        let base = root.resolve(&options.path)?;
-        let filter = Filter::compile(&base, &options.globs, &[], options.hidden, options.no_ignore)?;
+        let base = root.find(&options.path)?;
+        let filter = Filter::compile(&base.path, &options.globs, &[], options.hidden, options.no_ignore)?;
         let visitor = Structural {
             language,
             literal: pattern.fixed_string().into_owned(),
@@ -199,9 +199,11 @@ impl Structural {
             options,
             is_text_cut: AtomicBool::new(false),
         };
-        Ok(Walk { root: root.clone(), base, filter, counts: Counts::default(), visitor })
+        Ok(Walk::new(base, filter, visitor))
     }
+}
 
+impl Structural {
     fn is_open_to(&self, relative: &str) -> bool {
         self.found.is_open_to(|last| relative > last.as_str())
     }
@@ -311,11 +313,10 @@ impl Visit for Structural {
             Counts::add(&counts.unreadable);
             return;
         }
-        if bytes.contains(&0) {
+        let Some(source) = decode_lossy(&bytes) else {
             Counts::add(&counts.binary);
             return;
-        }
-        let source = String::from_utf8_lossy(&bytes);
+        };
         if !source.contains(&self.literal) {
             Counts::add(&counts.searched);
             return;
@@ -359,7 +360,7 @@ impl Visit for Structural {
 impl Search for Structural {
     type Answer = Answer;
 
-    fn answer(&self, counts: &Counts, timed_out: bool) -> Answer {
+    fn answer(&self, counts: &Counts, timed_out: bool) -> Result<Answer, SearchError> {
         let found =
             self.found.finish(match_bytes, |a, b| (&a.path, a.line, a.column) == (&b.path, b.line, b.column));
         let mut limits = Vec::new();
@@ -377,7 +378,7 @@ impl Search for Structural {
             line: last.line,
             column: last.column,
         });
-        Answer { coverage: Coverage::new(counts, limits, timed_out, next), matches: found.items }
+        Ok(Answer { coverage: Coverage::new(counts, limits, timed_out, next), matches: found.items })
     }
 }
 

@@ -35,21 +35,21 @@ fn search(folder: &TempDir, kind: &str, options: Value) -> Result<Answer, Search
 }
 
 fn grep(folder: &TempDir, options: Value) -> grep::Answer {
-    match search(folder, "grep", options) {
+    match search(folder, "grep_search", options) {
         Ok(Answer::Grep(answer)) => answer,
         other => panic!("{other:?}"),
     }
 }
 
 fn glob(folder: &TempDir, options: Value) -> glob::Answer {
-    match search(folder, "glob", options) {
+    match search(folder, "glob_search", options) {
         Ok(Answer::Glob(answer)) => answer,
         other => panic!("{other:?}"),
     }
 }
 
 fn ast(folder: &TempDir, options: Value) -> structural::Answer {
-    match search(folder, "astSearch", options) {
+    match search(folder, "ast_search", options) {
         Ok(Answer::AstSearch(answer)) => answer,
         other => panic!("{other:?}"),
     }
@@ -82,7 +82,7 @@ fn grep_gives_every_matching_line_in_order() {
     assert!(
         !answer.coverage.truncated && answer.coverage.limits.is_empty() && answer.coverage.hint.is_none()
     );
-    let text = search(&folder, "grep", json!({"pattern": "needle"})).unwrap().to_text();
+    let text = search(&folder, "grep_search", json!({"pattern": "needle"})).unwrap().to_text();
     assert_eq!(
         text,
         "a/z.txt:1: needle\nb.txt:2: üx needle needle\nb.txt:3: last needle\n(3 matches; 3 files searched)\n"
@@ -123,7 +123,7 @@ fn grep_shows_context() {
         (answer.matches[0].before.clone(), answer.matches[0].after.clone()),
         (vec!["1".to_owned(), "2".to_owned()], vec!["4".to_owned()])
     );
-    let text = search(&folder, "grep", options).unwrap().to_text();
+    let text = search(&folder, "grep_search", options).unwrap().to_text();
     assert_eq!(
         text,
         "a.txt-1- 1\na.txt-2- 2\na.txt:3: x\na.txt-4- 4\na.txt:5: x\na.txt-6- 6\n(2 matches; 1 file searched)\n"
@@ -264,10 +264,10 @@ fn a_cut_answer_can_be_continued_to_the_same_whole() {
         write(folder.path(), &format!("d{}/f{index}.ts", index % 7), text.as_bytes());
     }
     for (kind, options) in [
-        ("grep", json!({"pattern": "f"})),
-        ("grep", json!({"pattern": "f", "output": "counts"})),
-        ("glob", json!({"pattern": "**"})),
-        ("astSearch", json!({"pattern": "f($A)", "language": "ts"})),
+        ("grep_search", json!({"pattern": "f"})),
+        ("grep_search", json!({"pattern": "f", "output": "counts"})),
+        ("glob_search", json!({"pattern": "**"})),
+        ("ast_search", json!({"pattern": "f($A)", "language": "ts"})),
     ] {
         let results = |answer: &Value| -> Vec<Value> {
             let lists = ["matches", "files", "paths"].iter().filter_map(|name| answer[name].as_array());
@@ -315,7 +315,7 @@ fn lines_and_answers_are_cut() {
     let next = json!(answer.coverage.next);
     let following = grep(&folder, json!({"pattern": "x", "after": next}));
     assert_eq!(following.matches[0].line, answer.matches.len() as u64 + 1);
-    let text = search(&folder, "grep", json!({"pattern": "x"})).unwrap().to_text();
+    let text = search(&folder, "grep_search", json!({"pattern": "x"})).unwrap().to_text();
     assert!(text.trim_end().ends_with("or narrow path, globs or pattern]"), "{}", &text[text.len() - 200..]);
 }
 
@@ -363,10 +363,12 @@ fn links_and_special_files_are_not_followed() {
     assert_eq!(lines(&answer), ["in/a.txt:1:1:needle"]);
     assert_eq!(answer.coverage.skipped.special, 5);
     assert_eq!(lines(&grep(&folder, json!({"pattern": "needle", "path": "loop"}))), ["in/a.txt:1:1:needle"]);
-    assert!(grep(&folder, json!({"pattern": "needle", "path": "fifo"})).matches.is_empty());
+    let code_of = |path: &str| {
+        search(&folder, "grep_search", json!({"pattern": "needle", "path": path})).unwrap_err().code()
+    };
+    assert_eq!(code_of("fifo"), "SEARCH_NOT_A_FILE");
     for path in ["out", "out/secret.txt", "out.txt", "zero"] {
-        let error = search(&folder, "grep", json!({"pattern": "needle", "path": path})).unwrap_err();
-        assert_eq!(error.code(), "SEARCH_PATH_OUTSIDE", "{path}");
+        assert_eq!(code_of(path), "SEARCH_PATH_OUTSIDE", "{path}");
     }
 }
 
@@ -390,69 +392,99 @@ fn unreadable_folders_are_counted() {
 fn mistakes_are_told_with_their_place() {
     let too_long = "x".repeat(PATTERN_BYTES_MAX + 1);
     for (kind, options, code, part) in [
-        ("find", json!({}), "SEARCH_UNKNOWN_KIND", "use \"grep\""),
-        ("grep", json!([]), "SEARCH_BAD_OPTIONS", "options: "),
-        ("grep", json!({}), "SEARCH_BAD_OPTIONS", "missing field `pattern`"),
-        ("grep", json!({"pattern": 3}), "SEARCH_BAD_OPTIONS", "pattern: invalid type: integer `3`"),
-        ("grep", json!({"pattern": "x", "patern": 1}), "SEARCH_BAD_OPTIONS", "unknown field `patern`"),
-        ("grep", json!({"pattern": "x", "globs": ["a", 1]}), "SEARCH_BAD_OPTIONS", "globs[1]: "),
+        ("find", json!({}), "SEARCH_UNKNOWN_TOOL", "use one of grep_search"),
+        ("grep_search", json!([]), "SEARCH_BAD_OPTIONS", "options: "),
+        ("grep_search", json!({}), "SEARCH_BAD_OPTIONS", "missing field `pattern`"),
+        ("grep_search", json!({"pattern": 3}), "SEARCH_BAD_OPTIONS", "pattern: invalid type: integer `3`"),
+        ("grep_search", json!({"pattern": "x", "patern": 1}), "SEARCH_BAD_OPTIONS", "unknown field `patern`"),
+        ("grep_search", json!({"pattern": "x", "globs": ["a", 1]}), "SEARCH_BAD_OPTIONS", "globs[1]: "),
         (
-            "grep",
+            "grep_search",
             json!({"pattern": "x", "output": "all"}),
             "SEARCH_BAD_OPTIONS",
             "output: unknown variant `all`",
         ),
-        ("grep", json!({"pattern": "x", "maxResults": -1}), "SEARCH_BAD_OPTIONS", "maxResults: "),
-        ("grep", json!({"pattern": "x", "maxResults": 1.5}), "SEARCH_BAD_OPTIONS", "maxResults: "),
-        ("grep", json!({"pattern": "x", "maxResults": null}), "SEARCH_BAD_OPTIONS", "maxResults: "),
-        ("grep", json!({"pattern": "x", "maxResults": 1_u64 << 33}), "SEARCH_BAD_OPTIONS", "maxResults: "),
+        ("grep_search", json!({"pattern": "x", "maxResults": -1}), "SEARCH_BAD_OPTIONS", "maxResults: "),
+        ("grep_search", json!({"pattern": "x", "maxResults": 1.5}), "SEARCH_BAD_OPTIONS", "maxResults: "),
+        ("grep_search", json!({"pattern": "x", "maxResults": null}), "SEARCH_BAD_OPTIONS", "maxResults: "),
         (
-            "grep",
+            "grep_search",
+            json!({"pattern": "x", "maxResults": 1_u64 << 33}),
+            "SEARCH_BAD_OPTIONS",
+            "maxResults: ",
+        ),
+        (
+            "grep_search",
             json!({"pattern": "x", "maxResults": 0}),
             "SEARCH_OUT_OF_RANGE",
             "maxResults: expected 1 to 10000",
         ),
-        ("grep", json!({"pattern": "x", "beforeContext": 21}), "SEARCH_OUT_OF_RANGE", "beforeContext: "),
-        ("grep", json!({"pattern": too_long}), "SEARCH_TOO_LONG", "pattern: expected at most 65536"),
-        ("grep", json!({"pattern": ""}), "SEARCH_BAD_PATTERN", "pattern: is empty"),
-        ("grep", json!({"pattern": "a("}), "SEARCH_BAD_PATTERN", "set fixedStrings"),
-        ("grep", json!({"pattern": "a\\nb"}), "SEARCH_BAD_PATTERN", "set multiline"),
-        ("grep", json!({"pattern": "(".repeat(30_000)}), "SEARCH_BAD_PATTERN", "pattern: "),
-        ("grep", json!({"pattern": "(\\pL{100}){1000}"}), "SEARCH_BAD_PATTERN", "size limit"),
-        ("grep", json!({"pattern": "x", "globs": ["a["]}), "SEARCH_BAD_GLOB", "globs[0]: "),
-        ("grep", json!({"pattern": "x", "globs": ["{".repeat(4_000)]}), "SEARCH_BAD_GLOB", "globs[0]: "),
         (
-            "grep",
+            "grep_search",
+            json!({"pattern": "x", "beforeContext": 21}),
+            "SEARCH_OUT_OF_RANGE",
+            "beforeContext: ",
+        ),
+        ("grep_search", json!({"pattern": too_long}), "SEARCH_TOO_LONG", "pattern: expected at most 65536"),
+        ("grep_search", json!({"pattern": ""}), "SEARCH_BAD_PATTERN", "pattern: is empty"),
+        ("grep_search", json!({"pattern": "a("}), "SEARCH_BAD_PATTERN", "set fixedStrings"),
+        ("grep_search", json!({"pattern": "a\\nb"}), "SEARCH_BAD_PATTERN", "set multiline"),
+        ("grep_search", json!({"pattern": "(".repeat(30_000)}), "SEARCH_BAD_PATTERN", "pattern: "),
+        ("grep_search", json!({"pattern": "(\\pL{100}){1000}"}), "SEARCH_BAD_PATTERN", "size limit"),
+        ("grep_search", json!({"pattern": "x", "globs": ["a["]}), "SEARCH_BAD_GLOB", "globs[0]: "),
+        (
+            "grep_search",
+            json!({"pattern": "x", "globs": ["{".repeat(4_000)]}),
+            "SEARCH_BAD_GLOB",
+            "globs[0]: ",
+        ),
+        (
+            "grep_search",
             json!({"pattern": "x", "globs": vec!["a"; 101]}),
             "SEARCH_TOO_LONG",
             "globs: expected at most 100",
         ),
-        ("grep", json!({"pattern": "x", "types": ["cobolt"]}), "SEARCH_UNKNOWN_TYPE", "types[0]: "),
-        ("grep", json!({"pattern": "x", "path": "../x"}), "SEARCH_PATH_OUTSIDE", "path: "),
-        ("grep", json!({"pattern": "x", "path": "sub/../a.txt"}), "SEARCH_PATH_OUTSIDE", "without \"..\""),
-        ("grep", json!({"pattern": "x", "path": "/etc"}), "SEARCH_PATH_OUTSIDE", "path: "),
-        ("grep", json!({"pattern": "x", "path": "a\0b"}), "SEARCH_PATH_OUTSIDE", "path: "),
-        ("grep", json!({"pattern": "x", "path": "none"}), "SEARCH_PATH_UNREADABLE", "give an existing"),
-        ("glob", json!({"pattern": "a["}), "SEARCH_BAD_GLOB", "pattern: "),
-        ("glob", json!({"pattern": "./"}), "SEARCH_BAD_PATTERN", "pattern: is empty"),
+        ("grep_search", json!({"pattern": "x", "types": ["cobolt"]}), "SEARCH_UNKNOWN_TYPE", "types[0]: "),
+        ("grep_search", json!({"pattern": "x", "path": "../x"}), "SEARCH_PATH_INVALID", "path: "),
         (
-            "glob",
+            "grep_search",
+            json!({"pattern": "x", "path": "sub/../a.txt"}),
+            "SEARCH_PATH_INVALID",
+            "holds \"..\"",
+        ),
+        ("grep_search", json!({"pattern": "x", "path": "/etc"}), "SEARCH_PATH_OUTSIDE", "path: "),
+        ("grep_search", json!({"pattern": "x", "path": "a\0b"}), "SEARCH_PATH_INVALID", "path: "),
+        (
+            "grep_search",
+            json!({"pattern": "x", "path": "none"}),
+            "SEARCH_PATH_UNREADABLE",
+            "give an existing",
+        ),
+        ("glob_search", json!({"pattern": "a["}), "SEARCH_BAD_GLOB", "pattern: "),
+        ("glob_search", json!({"pattern": "./"}), "SEARCH_BAD_PATTERN", "pattern: is empty"),
+        (
+            "glob_search",
             json!({"pattern": "*", "sort": "modified", "after": {"path": "a", "line": 0, "column": 0}}),
             "SEARCH_BAD_OPTIONS",
             "after: ",
         ),
-        ("astSearch", json!({"pattern": "f()"}), "SEARCH_BAD_OPTIONS", "missing field `language`"),
+        ("ast_search", json!({"pattern": "f()"}), "SEARCH_BAD_OPTIONS", "missing field `language`"),
         (
-            "astSearch",
+            "ast_search",
             json!({"pattern": "f()", "language": "cobol"}),
             "SEARCH_UNKNOWN_LANGUAGE",
             "typescript",
         ),
-        ("astSearch", json!({"pattern": "", "language": "ts"}), "SEARCH_BAD_PATTERN", "pattern: "),
-        ("astSearch", json!({"pattern": "f(); g()", "language": "ts"}), "SEARCH_BAD_PATTERN", "one complete"),
-        ("astSearch", json!({"pattern": "$$$A", "language": "ts"}), "SEARCH_BAD_PATTERN", "pattern: "),
+        ("ast_search", json!({"pattern": "", "language": "ts"}), "SEARCH_BAD_PATTERN", "pattern: "),
         (
-            "astSearch",
+            "ast_search",
+            json!({"pattern": "f(); g()", "language": "ts"}),
+            "SEARCH_BAD_PATTERN",
+            "one complete",
+        ),
+        ("ast_search", json!({"pattern": "$$$A", "language": "ts"}), "SEARCH_BAD_PATTERN", "pattern: "),
+        (
+            "ast_search",
             json!({"pattern": "(".repeat(30_000), "language": "ts"}),
             "SEARCH_BAD_PATTERN",
             "pattern: ",
@@ -487,7 +519,7 @@ fn ast_search_finds_shapes_and_names_their_parts() {
     let answer = ast(&folder, json!({"pattern": "$A === $A", "language": "ts"}));
     assert_eq!(json!(answer.matches[0].variables), json!({"A": "y"}));
     assert_eq!(
-        search(&folder, "astSearch", json!({"pattern": "$A === $A", "language": "ts"})).unwrap().to_text(),
+        search(&folder, "ast_search", json!({"pattern": "$A === $A", "language": "ts"})).unwrap().to_text(),
         "c.ts:1: y === y\n  $A = y\n(1 match; 2 files searched)\n"
     );
     assert_eq!(ast(&folder, json!({"pattern": "log($A)", "language": "tsx"})).matches.len(), 1);
@@ -547,7 +579,7 @@ fn a_cancelled_search_ends_with_an_error() {
     });
     pool.submit(hold, |_| {}).unwrap();
     let (sender, receiver) = channel();
-    let query = Query::parse("grep", r#"{"pattern": "x"}"#).unwrap();
+    let query = Query::parse("grep_search", r#"{"pattern": "x"}"#).unwrap();
     let root = Root::open(folder.path()).unwrap();
     let on_end = move |result| sender.send(result).unwrap();
     crate::start(&pool, &root, query, on_end).unwrap().cancel();
@@ -569,7 +601,7 @@ fn a_search_is_cancelled_while_it_runs() {
     }
     let pool = Pool::new(2).unwrap();
     let (sender, receiver) = channel();
-    let query = Query::parse("grep", r#"{"pattern": "(a|aa)+b", "output": "counts"}"#).unwrap();
+    let query = Query::parse("grep_search", r#"{"pattern": "(a|aa)+b", "output": "counts"}"#).unwrap();
     let root = Root::open(folder.path()).unwrap();
     let ticket = crate::start(&pool, &root, query, move |result| sender.send(result).unwrap()).unwrap();
     while pool.counters().local + pool.counters().shared + pool.counters().steals < 2 {
@@ -588,7 +620,8 @@ fn when_its_time_is_over_a_search_gives_what_it_has() {
     }
     let (sender, receiver) = channel();
     let query =
-        Query::parse("grep", r#"{"pattern": "needle", "output": "counts", "maxResults": 10000}"#).unwrap();
+        Query::parse("grep_search", r#"{"pattern": "needle", "output": "counts", "maxResults": 10000}"#)
+            .unwrap();
     let root = Root::open(folder.path()).unwrap();
     let on_end = move |result| sender.send(result).unwrap();
     start_within(Pool::global().unwrap(), &root, query, Duration::from_millis(5), on_end).unwrap();
@@ -608,9 +641,10 @@ fn when_its_time_is_over_a_search_gives_what_it_has() {
 #[test]
 fn schemas_describe_every_option_and_result() {
     let schema = crate::schema();
-    assert_eq!(schema["options"]["grep"]["required"], json!(["pattern"]));
-    assert_eq!(schema["options"]["astSearch"]["required"], json!(["pattern", "language"]));
-    let mut objects: Vec<(&String, &Value)> = schema["options"].as_object().unwrap().iter().collect();
+    assert_eq!(schema["tools"]["grep_search"]["options"]["required"], json!(["pattern"]));
+    assert_eq!(schema["tools"]["ast_search"]["options"]["required"], json!(["pattern", "language"]));
+    let tools = schema["tools"].as_object().unwrap().iter();
+    let mut objects: Vec<(&String, &Value)> = tools.map(|(name, tool)| (name, &tool["options"])).collect();
     for (name, options) in &objects {
         assert_eq!(options["additionalProperties"], json!(false), "{name}");
         assert!(!options.to_string().contains("$ref"), "{name} is not complete in itself");

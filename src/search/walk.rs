@@ -2,18 +2,19 @@
 
 use crate::error::SearchError;
 use crate::limit::{FILE_BYTES_MAX, GLOB_BYTES_MAX, GLOBS_MAX, TREE_DEPTH_MAX};
-use crate::root::Root;
+use crate::query::Work;
+use crate::root::{Entry, Folder, Located};
 use crate::rule::{RuleFiles, Rules};
 use ignore::overrides::{Override, OverrideBuilder};
 use ignore::types::{Types, TypesBuilder};
 use orchestrator_worker::{QUANTUM, Scope};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::fs;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// How many files a unit takes at most.
@@ -32,10 +33,25 @@ pub(crate) trait Visit: Send + Sync + 'static {
     fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>);
 }
 
+/// A visitor that sums up what it found.
+pub(crate) trait Search: Visit {
+    type Answer;
+
+    /// Does, in a unit of its own, what can be done only when every file was visited. Not called when the walk was
+    /// stopped before its end.
+    fn walked(&self, _counts: &Counts, _scope: &Scope<'_>) {}
+
+    /// Takes the results out, sorted and within the limits. `timed_out` says that the walk did not come to its end.
+    fn answer(&self, counts: &Counts, timed_out: bool) -> Result<Self::Answer, SearchError>;
+}
+
 /// A regular file, as the walk found it; it may have changed since.
 pub(crate) struct FoundFile {
+    /// The folder through which it is opened.
+    pub(crate) folder: Folder,
+    /// Absolute, below `folder`.
     pub(crate) path: PathBuf,
-    /// The path as shown: relative to the root, with `/`.
+    /// The path as shown: relative to the project, with `/`.
     pub(crate) relative: String,
 }
 
@@ -162,81 +178,113 @@ impl Counts {
 
 /// A walk in progress; its units share it.
 pub(crate) struct Walk<V> {
-    pub(crate) root: Root,
-    pub(crate) base: PathBuf,
-    pub(crate) filter: Filter,
-    pub(crate) counts: Counts,
-    pub(crate) visitor: V,
+    base: Located,
+    filter: Filter,
+    counts: Counts,
+    visitor: V,
+    /// Units that wait or run.
+    pending: AtomicUsize,
 }
 
-impl<V: Visit> Walk<V> {
-    /// Starts the walk from a unit of its job. A file as base is searched whatever the ignore rules say of it.
-    pub(crate) fn begin(self: Arc<Self>, scope: &Scope<'_>) {
-        if self.base.is_dir() {
-            let rules = Rules::above(&self.base);
-            let base = self.base.clone();
-            self.folder(&base, &rules, 0, scope);
-            return;
-        }
-        let relative = self.root.relative(&self.base);
-        let path = self.base.clone();
-        if !self.base.is_file() {
-            Counts::add(&self.counts.special);
-        } else if self.filter.globs.matched(&path, false).is_ignore()
-            || self.filter.types.matched(&path, false).is_ignore()
-            || !self.visitor.wants_file(&relative)
-        {
-            // Its own options leave out the one file named.
+impl<V: Search> Work for Walk<V> {
+    type Answer = V::Answer;
+
+    /// A file as base is searched whatever the ignore rules say of it.
+    fn begin(self: Arc<Self>, scope: &Scope<'_>) {
+        let Located { folder, path, is_folder } = &self.base;
+        if *is_folder {
+            let rules = Rules::above(folder, path);
+            self.folder(path, &rules, 0, scope);
         } else {
-            self.visitor.visit(&FoundFile { path, relative }, &self.counts, scope);
+            let file = FoundFile { folder: folder.clone(), relative: folder.show(path), path: path.clone() };
+            let is_left_out = self.filter.globs.matched(path, false).is_ignore()
+                || self.filter.types.matched(path, false).is_ignore();
+            if !is_left_out && self.visitor.wants_file(&file.relative) {
+                self.visitor.visit(&file, &self.counts, scope);
+            }
+        }
+        self.end_unit(scope);
+    }
+
+    fn answer(&self, timed_out: bool) -> Result<V::Answer, SearchError> {
+        self.visitor.answer(&self.counts, timed_out)
+    }
+}
+
+impl<V: Search> Walk<V> {
+    pub(crate) fn new(base: Located, filter: Filter, visitor: V) -> Walk<V> {
+        // The unit that begins the walk is the first.
+        Walk { base, filter, counts: Counts::default(), visitor, pending: AtomicUsize::new(1) }
+    }
+
+    fn spawn(
+        self: &Arc<Self>,
+        scope: &Scope<'_>,
+        unit: impl FnOnce(&Arc<Self>, &Scope<'_>) + Send + 'static,
+    ) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        let walk = Arc::clone(self);
+        scope.spawn(move |scope| {
+            unit(&walk, scope);
+            walk.end_unit(scope);
+        });
+    }
+
+    /// Counts one unit less. A unit that was dropped, or that stopped half way, leaves the walk without an end.
+    fn end_unit(&self, scope: &Scope<'_>) {
+        // Acquire and release: what all units have found is seen by the last.
+        if self.pending.fetch_sub(1, Ordering::AcqRel) == 1 && !scope.is_stopped() {
+            self.visitor.walked(&self.counts, scope);
         }
     }
 
     /// Reads one folder; spawns a unit for each subfolder and batch of files, and takes the first batch itself.
     fn folder(self: &Arc<Self>, folder: &Path, above: &Arc<Rules>, depth: usize, scope: &Scope<'_>) {
-        let Ok(reader) = fs::read_dir(folder) else {
+        let Ok(reader) = self.base.folder.read(folder) else {
             Counts::add(&self.counts.unreadable);
             return;
         };
         let mut rule_files = RuleFiles::default();
         let mut entries = Vec::new();
         for entry in reader {
-            match entry.and_then(|entry| Ok((entry.file_type()?, entry.file_name()))) {
-                Ok((file_type, name)) => {
-                    rule_files.note(&name);
-                    entries.push((file_type, name));
+            match entry {
+                Ok(entry) => {
+                    rule_files.note(&entry.name);
+                    entries.push(entry);
                 }
                 Err(_unreadable) => Counts::add(&self.counts.unreadable),
             }
         }
-        let rules =
-            if self.filter.no_ignore { Arc::clone(above) } else { above.with_folder(folder, rule_files) };
+        let rules = if self.filter.no_ignore {
+            Arc::clone(above)
+        } else {
+            above.with_folder(&self.base.folder, folder, rule_files)
+        };
         let mut files = Vec::new();
-        for (file_type, name) in entries {
+        for Entry { file_type, name } in entries {
             let path = folder.join(&name);
             let is_hidden = name.as_encoded_bytes().first() == Some(&b'.');
             if name == ".git" || !self.filter.admits(&path, file_type.is_dir(), is_hidden, &rules) {
                 continue;
             }
-            let relative = self.root.relative(&path);
+            let relative = self.base.folder.show(&path);
             if file_type.is_dir() {
                 if !self.visitor.wants_folder(&format!("{relative}/")) {
                 } else if depth >= TREE_DEPTH_MAX {
                     self.counts.below_depth.store(true, Ordering::Relaxed);
                 } else {
-                    let (walk, rules) = (Arc::clone(self), Arc::clone(&rules));
-                    scope.spawn(move |scope| walk.folder(&path, &rules, depth + 1, scope));
+                    let rules = Arc::clone(&rules);
+                    self.spawn(scope, move |walk, scope| walk.folder(&path, &rules, depth + 1, scope));
                 }
             } else if !file_type.is_file() {
                 Counts::add(&self.counts.special);
             } else if self.visitor.wants_file(&relative) {
-                files.push(FoundFile { path, relative });
+                files.push(FoundFile { folder: self.base.folder.clone(), path, relative });
             }
         }
         while files.len() > BATCH_FILES {
             let batch = files.split_off(files.len() - BATCH_FILES);
-            let walk = Arc::clone(self);
-            scope.spawn(move |scope| walk.batch(batch, scope));
+            self.spawn(scope, move |walk, scope| walk.batch(batch, scope));
         }
         self.batch(files, scope);
     }
@@ -254,8 +302,7 @@ impl<V: Visit> Walk<V> {
                 self.visitor.visit(&file, &self.counts, scope);
             }
             if !files.is_empty() && started.elapsed() >= QUANTUM {
-                let walk = Arc::clone(self);
-                scope.spawn(move |scope| walk.batch(files, scope));
+                self.spawn(scope, move |walk, scope| walk.batch(files, scope));
                 return;
             }
         }
@@ -263,9 +310,9 @@ impl<V: Visit> Walk<V> {
 }
 
 /// Opens a file the walk found, within `size_bytes_max`; counts it as skipped and returns `None` otherwise.
-pub(crate) fn open_counted(file: &FoundFile, size_bytes_max: u64, counts: &Counts) -> Option<fs::File> {
+pub(crate) fn open_counted(file: &FoundFile, size_bytes_max: u64, counts: &Counts) -> Option<File> {
     debug_assert!(size_bytes_max <= FILE_BYTES_MAX, "no search reads more than the largest file");
-    match crate::root::open_regular(&file.path) {
+    match file.folder.open_file(&file.path) {
         Ok((opened, size_bytes)) if size_bytes > size_bytes_max => {
             // A large picture or program would not have been searched anyway, so nothing is missing from the answer.
             let mut head = Vec::new();
