@@ -11,7 +11,7 @@ import { Worker } from "node:worker_threads"
 import { facade, run } from "./contract.mjs"
 
 const { binding, url: facadeUrl, scratch, native } = await facade()
-const { grep, glob, astSearch, toolText, closePort, OrchestratorError } = native
+const { grep, mgrep, glob, fileStats, astSearch, toolText, closePort, OrchestratorError } = native
 
 const cwd = join(scratch, "project")
 mkdirSync(join(cwd, "src"), { recursive: true })
@@ -74,6 +74,29 @@ const checks = {
     assert.deepEqual(answer.matches.map((found) => found.variables), [{ A: "one", REST: ["two"] }])
   },
 
+  async "mgrep gives the results of each pattern"() {
+    const { patterns, truncated } = await mgrep({ patterns: ["one", "th.ee", "none"] }, { cwd })
+    const places = patterns.map(({ pattern, matches }) => [pattern, matches.map(({ path, line }) => `${path}:${line}`)])
+    assert.deepEqual(places, [["one", ["a.txt:1", "src/b.ts:1"]], ["th.ee", ["a.txt:3"]], ["none", []]])
+    assert.equal(truncated, false)
+  },
+
+  async "fileStats counts by language"() {
+    const answer = await fileStats({ largest: 1 }, { cwd })
+    assert.deepEqual([answer.files, answer.largest], [3, [{ path: "many.txt", bytes: 21_000, lines: 3000 }]])
+    assert.deepEqual(answer.languages.find(({ language }) => language === "TypeScript"), { language: "TypeScript", files: 1, bytes: 38, lines: 2 })
+  },
+
+  async "what is granted can be reached"() {
+    const elsewhere = join(scratch, "elsewhere")
+    mkdirSync(elsewhere)
+    writeFileSync(join(elsewhere, "c.txt"), "far\n")
+    const { folder } = await rejection(grep({ pattern: "far", path: elsewhere }, { cwd }))
+    assert.equal(folder, realpathSync(elsewhere))
+    const answer = await grep({ pattern: "far", path: elsewhere }, { cwd, granted: [folder] })
+    assert.deepEqual(answer.matches.map(({ path }) => path), [join(folder, "c.txt")])
+  },
+
   async "toolText gives text"() {
     const text = await toolText("grep_search", { pattern: "three" }, { cwd })
     assert.equal(text, "a.txt:3: three\n(1 match; 3 files searched)\n")
@@ -122,7 +145,7 @@ const checks = {
       assert.match(error.code, /^SEARCH_(BAD_OPTIONS|OUT_OF_RANGE)$/, `${maxResults}`)
       assert.match(error.message, /^maxResults: /)
     }
-    await rejects(grep({ pattern: "needle", maxResults: 0 }, { cwd }), "SEARCH_OUT_OF_RANGE", "1 to 10000")
+    await rejects(grep({ pattern: "needle", maxResults: 0 }, { cwd }), "SEARCH_OUT_OF_RANGE", "1 to 1000")
     await rejects(grep({ pattern: "x", beforeContext: 2 ** 32 + 1 }, { cwd }), "SEARCH_BAD_OPTIONS")
   },
 

@@ -169,8 +169,14 @@ function tool<Name extends ToolName>(name: Name): Tool<Name> {
 /** Searches files for text. Results are sorted by path and line. */
 export const grep = tool("grep_search")
 
+/** Searches files for many patterns in one pass; gives the results of each. */
+export const mgrep = tool("mgrep")
+
 /** Lists files whose path matches a pattern. */
 export const glob = tool("glob_search")
+
+/** Counts files, bytes and lines by language, and lists the largest files. */
+export const fileStats = tool("file_stats")
 
 /** Searches code for a shape, as ast-grep does. */
 export const astSearch = tool("ast_search")

@@ -1,5 +1,5 @@
 /**
- * Writes what is generated from the Rust types: `plugin/protocol.ts`, `index.d.ts`, and the tables between markers in the
+ * Writes what is generated from the Rust types: `plugin/protocol.ts`, `plugin/search-types.ts`, `index.d.ts`, and the tables between markers in the
  * documents. With `--check` it writes nothing and fails when something is out of date.
  */
 import { readFileSync, writeFileSync } from "node:fs"
@@ -69,11 +69,40 @@ function limitsTable() {
   return ["| limit | default | range | unit | meaning |", "| --- | --- | --- | --- | --- |", ...rows].join("\n")
 }
 
+/** The options of every tool, as tables. */
+function toolTables() {
+  const { tools } = JSON.parse(binding.toolSchema())
+  return Object.entries(tools)
+    .map(([name, { description, options }]) => {
+      const rows = Object.entries(options.properties).map(([option, schema]) => {
+        const isRequired = options.required?.includes(option)
+        const text = JSON.stringify(schema.default ?? null)
+        const standard = isRequired ? "required" : text === "null" ? "–" : `\`${text}\``
+        return `| \`${option}\` | ${shape(schema)} | ${standard} | ${schema.description.replace(/\s+/g, " ").replaceAll("|", "\\|")} |`
+      })
+      return [`### \`${name}\``, "", description, "", "| option | type | default | meaning |", "| --- | --- | --- | --- |", ...rows].join("\n")
+    })
+    .join("\n\n")
+}
+
+/** A schema in a word or two. */
+function shape(schema) {
+  const variants = schema.enum ?? schema.oneOf?.map((variant) => variant.const)
+  if (variants?.every((variant) => typeof variant === "string")) return variants.map((variant) => `\`${variant}\``).join(", ")
+  if (schema.anyOf) return schema.anyOf.filter(({ type }) => type !== "null").map(shape).join(" or ")
+  const [type] = [schema.type].flat()
+  return type === "array" ? `list of ${shape(schema.items)}` : type
+}
+
+function toolLimits() {
+  const rows = JSON.parse(binding.toolSchema()).limits.map(({ value, meaning }) => `| ${value} | ${meaning} |`)
+  return ["| limit | meaning |", "| --- | --- |", ...rows].join("\n")
+}
+
 /** Replaces what stands between `<!-- generated: name -->` and `<!-- end -->`. */
-function fill(file, name, text) {
-  const before = readFileSync(join(root, file), "utf8")
+function fill(before, name, text) {
   const marked = new RegExp(`(<!-- generated: ${name} -->\\n)[^]*?(\\n<!-- end -->)`)
-  if (!marked.test(before)) throw new Error(`${file}: the marker "<!-- generated: ${name} -->" is missing`)
+  if (!marked.test(before)) throw new Error(`the marker "<!-- generated: ${name} -->" is missing`)
   return before.replace(marked, (_, start, end) => start + text + end)
 }
 
@@ -95,6 +124,8 @@ export async function generate({ check }) {
   write("plugin/protocol.ts", engineTypes)
   write("plugin/search-types.ts", searchTypes)
   write("index.d.ts", declarations(engineTypes, searchTypes))
-  write("README.md", fill("README.md", "limits", limitsTable()))
+  const document = (file) => readFileSync(join(root, file), "utf8")
+  write("README.md", fill(document("README.md"), "limits", limitsTable()))
+  write("docs/tools.md", fill(fill(document("docs/tools.md"), "tools", toolTables()), "tool limits", toolLimits()))
   if (stale.length > 0) throw new Error(`out of date: ${stale.join(", ")}; run \`npm run build\` and commit what changed`)
 }

@@ -70,7 +70,7 @@ pub fn tool_cancel(port: &External<Port>, id: f64) -> napi::Result<(), String> {
 }
 
 /// Returns what is known of the tools, as JSON: `tools` by name, each with its `description` and the schema of its
-/// `options`, complete in itself; and `answers`, one schema with a property for each tool.
+/// `options`, complete in itself; `answers`, one schema with a property for each tool; and `limits`, for the documents.
 #[napi(catch_unwind)]
 pub fn tool_schema() -> String {
     orchestrator_search::schema().to_string()

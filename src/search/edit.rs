@@ -86,38 +86,54 @@ pub(crate) struct Edit {
 /// [`SearchError::TooLarge`] for a file, or for all together; [`SearchError::Changed`], [`SearchError::WriteFailed`]: no
 /// file was changed; [`SearchError::HalfWritten`] names those that were.
 pub(crate) fn write_all(edits: &[Edit], scope: &Scope<'_>) -> Result<(), SearchError> {
-    let mut size_bytes = 0;
-    let mut staged = Vec::new();
-    for edit in edits {
+    Staged::write(edits, scope)?.commit(scope)
+}
+
+/// Edits whose new texts are on the disk, each beside its file. Dropped, they are gone.
+pub(crate) struct Staged<'a> {
+    edits: &'a [Edit],
+    temporaries: Vec<Temporary<'a>>,
+}
+
+impl<'a> Staged<'a> {
+    /// Writes the new texts. Errors as [`write_all`].
+    pub(crate) fn write(edits: &'a [Edit], scope: &Scope<'_>) -> Result<Staged<'a>, SearchError> {
+        let mut size_bytes = 0;
+        let mut temporaries = Vec::new();
+        for edit in edits {
+            if scope.is_stopped() {
+                return Err(stopped());
+            }
+            let bytes = edit.original.encoding.encode(&edit.text);
+            let too_large = |max: u64| SearchError::TooLarge { path: edit.original.path(), max };
+            size_bytes += bytes.len() as u64;
+            if bytes.len() as u64 > EDIT_FILE_BYTES_MAX {
+                return Err(too_large(EDIT_FILE_BYTES_MAX));
+            }
+            if size_bytes > EDIT_BYTES_MAX {
+                return Err(too_large(EDIT_BYTES_MAX));
+            }
+            temporaries.push(Temporary::write(&edit.original, &bytes).map_err(|error| failed(edit, &error))?);
+        }
+        Ok(Staged { edits, temporaries })
+    }
+
+    /// Puts the new texts in place of the old. Errors as [`write_all`].
+    pub(crate) fn commit(self, scope: &Scope<'_>) -> Result<(), SearchError> {
+        let Staged { edits, temporaries } = self;
+        if let Some(edit) = edits.iter().find(|edit| !is_unchanged(&edit.original)) {
+            return Err(SearchError::Changed { path: edit.original.path() });
+        }
         if scope.is_stopped() {
             return Err(stopped());
         }
-        let bytes = edit.original.encoding.encode(&edit.text);
-        let too_large = |max: u64| SearchError::TooLarge { path: edit.original.path(), max };
-        size_bytes += bytes.len() as u64;
-        if bytes.len() as u64 > EDIT_FILE_BYTES_MAX {
-            return Err(too_large(EDIT_FILE_BYTES_MAX));
+        for (index, temporary) in temporaries.into_iter().enumerate() {
+            if let Err(error) = temporary.replace() {
+                return Err(take_back(&edits[..index], &edits[index], &error));
+            }
         }
-        if size_bytes > EDIT_BYTES_MAX {
-            return Err(too_large(EDIT_BYTES_MAX));
-        }
-        let temporary = Temporary::write(&edit.original, &bytes).map_err(|error| failed(edit, &error))?;
-        staged.push(temporary);
+        Ok(())
     }
-    for edit in edits {
-        if !is_unchanged(&edit.original) {
-            return Err(SearchError::Changed { path: edit.original.path() });
-        }
-    }
-    if scope.is_stopped() {
-        return Err(stopped());
-    }
-    for (index, temporary) in staged.into_iter().enumerate() {
-        if let Err(error) = temporary.replace() {
-            return Err(take_back(&edits[..index], &edits[index], &error));
-        }
-    }
-    Ok(())
 }
 
 fn failed(edit: &Edit, error: &io::Error) -> SearchError {

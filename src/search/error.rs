@@ -51,6 +51,14 @@ pub enum SearchError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// One of several patterns, or all of them together, cannot be searched for.
+    #[error("{option}: {reason}")]
+    BadPatterns {
+        /// The path of the option.
+        option: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A glob cannot be read.
     #[error("{option}: {reason}; correct the glob, or escape special characters with \\")]
     BadGlob {
@@ -191,7 +199,7 @@ impl SearchError {
             SearchError::BadOptions { .. } => "SEARCH_BAD_OPTIONS",
             SearchError::OutOfRange { .. } => "SEARCH_OUT_OF_RANGE",
             SearchError::TooLong { .. } => "SEARCH_TOO_LONG",
-            SearchError::BadPattern { .. } => "SEARCH_BAD_PATTERN",
+            SearchError::BadPattern { .. } | SearchError::BadPatterns { .. } => "SEARCH_BAD_PATTERN",
             SearchError::BadGlob { .. } => "SEARCH_BAD_GLOB",
             SearchError::UnknownType { .. } => "SEARCH_UNKNOWN_TYPE",
             SearchError::UnknownLanguage { .. } => "SEARCH_UNKNOWN_LANGUAGE",

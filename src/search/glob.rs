@@ -46,9 +46,9 @@ pub struct Options {
     /// The order of the results.
     #[serde(default)]
     pub sort: Sort,
-    /// How many results to return at most, 1 to 10,000.
+    /// How many results to return at most, 1 to 1,000.
     #[serde(default = "default_results")]
-    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(range(min = 1, max = RESULTS_MAX))]
     pub max_results: u32,
     /// Return the results after this place: `next` of an earlier answer to the same options. Only with `sort: "path"`.
     #[serde(default)]

@@ -7,6 +7,7 @@ use crate::limit::{
     ANSWER_BYTES_MAX, CONTEXT_LINES_MAX, FILE_BYTES_MAX, Limit, PATTERN_BYTES_MAX, REGEX_BYTES_MAX,
     RESULTS_MAX,
 };
+use crate::pattern;
 use crate::query::{ToText, Tool, check_range, default_path, default_results};
 use crate::root::Root;
 use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length, open_counted};
@@ -21,6 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a text search returns.
@@ -86,9 +88,9 @@ pub struct Options {
     /// What to return.
     #[serde(default)]
     pub output: Output,
-    /// How many results to return at most, 1 to 10,000.
+    /// How many results to return at most, 1 to 1,000.
     #[serde(default = "default_results")]
-    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(range(min = 1, max = RESULTS_MAX))]
     pub max_results: u32,
     /// Return the results after this place: `next` of an earlier answer to the same options.
     #[serde(default)]
@@ -127,6 +129,17 @@ pub struct FileMatch {
     pub count: Option<u64>,
 }
 
+impl FileMatch {
+    /// Writes `path`, or `path: count`.
+    pub(crate) fn write_text(&self, text: &mut String) {
+        // Writing to a `String` does not fail.
+        let _infallible = match self.count {
+            Some(count) => writeln!(text, "{}: {count}", self.path),
+            None => writeln!(text, "{}", self.path),
+        };
+    }
+}
+
 /// The answer of a text search, sorted by path, then line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -161,11 +174,8 @@ impl ToText for Answer {
                 let _infallible = writeln!(text, "{path}-{line}- {after}");
             }
         }
-        for FileMatch { path, count } in &self.files {
-            let _infallible = match count {
-                Some(count) => writeln!(text, "{path}: {count}"),
-                None => writeln!(text, "{path}"),
-            };
+        for file in &self.files {
+            file.write_text(&mut text);
         }
         let found = if self.files.is_empty() {
             count_of(self.matches.len() as u64, "match", "matches")
@@ -195,7 +205,6 @@ impl Tool for Grep {
     type Work = Walk<Grep>;
 
     fn prepare(root: &Root, options: Options) -> Result<Walk<Grep>, SearchError> {
-        check_length("pattern", options.pattern.len(), PATTERN_BYTES_MAX)?;
         check_range("maxResults", options.max_results, 1, RESULTS_MAX)?;
         check_range("beforeContext", options.before_context, 0, CONTEXT_LINES_MAX)?;
         check_range("afterContext", options.after_context, 0, CONTEXT_LINES_MAX)?;
@@ -211,8 +220,15 @@ impl Tool for Grep {
             .before_context(if has_context { options.before_context as usize } else { 0 })
             .after_context(if has_context { options.after_context as usize } else { 0 });
         let count_max = options.max_results as usize;
+        let syntax = Syntax {
+            fixed_strings: options.fixed_strings,
+            ignore_case: options.ignore_case,
+            smart_case: options.smart_case,
+            word: options.word,
+            multiline: options.multiline,
+        };
         let visitor = Grep {
-            matcher: compile(&options)?,
+            matcher: compile(&[&options.pattern], syntax)?.as_ref().clone(),
             searcher,
             options,
             idle: Mutex::new(Vec::new()),
@@ -262,16 +278,12 @@ impl Grep {
             return;
         }
         let Collect { matches, size_bytes, count, is_binary, .. } = sink;
-        if is_binary {
-            Counts::add(&counts.binary);
-            return;
-        }
-        Counts::add(&counts.searched);
+        Counts::add(if is_binary { &counts.binary } else { &counts.searched });
         match self.options.output {
             Output::Lines => {
                 self.lines.offer(file.relative.clone(), matches, size_bytes);
             }
-            Output::Files | Output::Counts if count > 0 => {
+            Output::Files | Output::Counts if count > 0 && !is_binary => {
                 let count = (self.options.output == Output::Counts).then_some(count);
                 let found = FileMatch { path: file.relative.clone(), count };
                 let size_bytes = file_bytes(&found);
@@ -331,40 +343,67 @@ impl Search for Grep {
     }
 }
 
-/// Compiles the pattern. With `crlf`, `$` matches before `\r\n` too.
-fn compile(options: &Options) -> Result<RegexMatcher, SearchError> {
-    if options.pattern.is_empty() {
-        return Err(SearchError::BadPattern {
-            reason: "is empty and would match every line; say what to look for".to_owned(),
-        });
+/// How patterns are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Syntax {
+    pub(crate) fixed_strings: bool,
+    pub(crate) ignore_case: bool,
+    pub(crate) smart_case: bool,
+    pub(crate) word: bool,
+    pub(crate) multiline: bool,
+}
+
+/// Compiles patterns into one that matches where any of them does. With `crlf`, `$` matches before `\r\n` too.
+///
+/// # Errors
+///
+/// [`SearchError::TooLong`] and [`SearchError::BadPattern`], about `pattern`.
+pub(crate) fn compile(patterns: &[&str], syntax: Syntax) -> Result<Arc<RegexMatcher>, SearchError> {
+    /// A compiled expression that is kept for other calls takes no more than this.
+    const KEPT_BYTES_MAX: usize = 1024 * 1024;
+    for pattern in patterns {
+        check_length("pattern", pattern.len(), PATTERN_BYTES_MAX)?;
+        if pattern.is_empty() {
+            return Err(SearchError::BadPattern {
+                reason: "is empty and would match every line; say what to look for".to_owned(),
+            });
+        }
     }
+    let key = format!("{syntax:?}{patterns:?}");
+    pattern::cached(&key, || build(patterns, syntax, KEPT_BYTES_MAX)).or_else(|_large_or_bad| {
+        let matcher = build(patterns, syntax, REGEX_BYTES_MAX).map_err(|error| {
+            let remedy = match error.kind() {
+                grep_regex::ErrorKind::NotAllowed(_) => "set multiline to match across lines",
+                grep_regex::ErrorKind::Regex(_)
+                | grep_regex::ErrorKind::InvalidLineTerminator(_)
+                | grep_regex::ErrorKind::Banned(_)
+                | _ => "correct the expression, or set fixedStrings to search for it as plain text",
+            };
+            SearchError::BadPattern { reason: format!("{error}; {remedy}") }
+        })?;
+        Ok(Arc::new(matcher))
+    })
+}
+
+fn build(patterns: &[&str], syntax: Syntax, size_max: usize) -> Result<RegexMatcher, grep_regex::Error> {
     let mut builder = RegexMatcherBuilder::new();
     builder
         .multi_line(true)
-        .case_insensitive(options.ignore_case)
-        .case_smart(options.smart_case)
-        .fixed_strings(options.fixed_strings)
-        .word(options.word)
-        .size_limit(REGEX_BYTES_MAX)
+        .case_insensitive(syntax.ignore_case)
+        .case_smart(syntax.smart_case)
+        .fixed_strings(syntax.fixed_strings)
+        .word(syntax.word)
+        .size_limit(size_max)
         .dfa_size_limit(REGEX_BYTES_MAX)
         .crlf(true)
         // Without a line terminator a match may span lines. In the other case it is told that it may not, and is
         // then searched for many lines at a time.
-        .line_terminator(if options.multiline { None } else { Some(b'\n') });
-    builder.build(&options.pattern).map_err(|error| {
-        let remedy = match error.kind() {
-            grep_regex::ErrorKind::NotAllowed(_) => "set multiline to match across lines",
-            grep_regex::ErrorKind::Regex(_)
-            | grep_regex::ErrorKind::InvalidLineTerminator(_)
-            | grep_regex::ErrorKind::Banned(_)
-            | _ => "correct the expression, or set fixedStrings to search for it as plain text",
-        };
-        SearchError::BadPattern { reason: format!("{error}; {remedy}") }
-    })
+        .line_terminator(if syntax.multiline { None } else { Some(b'\n') });
+    builder.build_many(patterns)
 }
 
 /// Returns what a match adds to the answer, roughly: its texts and the JSON around them.
-fn match_bytes(found: &Match) -> usize {
+pub(crate) fn match_bytes(found: &Match) -> usize {
     let context: usize = found.before.iter().chain(&found.after).map(|line| line_bytes(line)).sum();
     found.path.len() + found.text.len() + context + 64
 }
@@ -373,14 +412,14 @@ fn line_bytes(line: &str) -> usize {
     line.len() + 4
 }
 
-fn file_bytes(found: &FileMatch) -> usize {
+pub(crate) fn file_bytes(found: &FileMatch) -> usize {
     found.path.len() + 32
 }
 
 /// Reads a file until the job is stopped.
-struct StoppableReader<'a> {
-    file: io::Take<std::fs::File>,
-    scope: &'a Scope<'a>,
+pub(crate) struct StoppableReader<'a> {
+    pub(crate) file: io::Take<std::fs::File>,
+    pub(crate) scope: &'a Scope<'a>,
 }
 
 impl Read for StoppableReader<'_> {

@@ -1,46 +1,61 @@
-//! The limits of every search, and the names by which an answer says which of them it met.
+//! The limits of every tool, from one table; and the names by which an answer says which of them it met.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
-/// The largest pattern, in bytes. A longer one is refused.
-pub const PATTERN_BYTES_MAX: usize = 64 * 1024;
-/// The largest glob, in bytes, and how many a call may name. More is refused.
-pub const GLOB_BYTES_MAX: usize = 4 * 1024;
-/// How many entries `globs` or `types` may have.
-pub const GLOBS_MAX: usize = 100;
-/// The memory a compiled regular expression may take. A larger one is refused.
-pub const REGEX_BYTES_MAX: usize = 10 * 1024 * 1024;
-/// How deeply a syntax pattern, or the syntax tree of a searched file, may be nested. A deeper pattern is refused, a
-/// deeper file skipped: comparing trees recurses, and a stack that overflows takes the host with it.
-pub const SYNTAX_DEPTH_MAX: usize = 1_000;
-/// The largest file that is searched for text. A larger one is skipped and counted.
-pub const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// The largest file that is parsed. Smaller than [`FILE_BYTES_MAX`], since a syntax tree takes ten times its source.
-pub const SYNTAX_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// The largest file that is edited, before and after.
-pub const EDIT_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// How much one call may write.
-pub const EDIT_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// The largest ignore file that is read. A larger one has no effect.
-pub const IGNORE_FILE_BYTES_MAX: u64 = 256 * 1024;
-/// How much of a line is shown, in characters, around the match.
-pub const LINE_CHARS_MAX: usize = 2_000;
-/// How many lines of context a match may have on each side.
-pub const CONTEXT_LINES_MAX: u32 = 20;
-/// How many results a call returns unless it says otherwise.
-pub const RESULTS_DEFAULT: u32 = 1_000;
-/// How many results a call may ask for.
-pub const RESULTS_MAX: u32 = 10_000;
-/// The size of an answer's results, in bytes. One result is always given.
-pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
-/// How many folders deep a search goes below its `path`.
-pub const TREE_DEPTH_MAX: usize = 256;
-/// How long a search may take, from its submission.
-pub const TIME_MAX: Duration = Duration::from_secs(30);
-/// The largest set of options as JSON, in bytes.
-pub const OPTIONS_BYTES_MAX: usize = 1024 * 1024;
+/// Makes a constant of each limit, and the table of them all for the documents.
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $value:expr, $shown:literal;)*) => {
+        $($(#[doc = $doc])+ pub const $name: $type = $value;)*
+
+        /// Every limit: its value as people read it, and what it is, for the documents.
+        pub const LIMITS: &[(&str, &str)] = &[$(($shown, concat!($($doc),+))),*];
+    };
+}
+
+limits! {
+    /// The largest pattern. A longer one is refused.
+    PATTERN_BYTES_MAX: usize = 64 * 1024, "64 KiB";
+    /// How many patterns one call may search for.
+    PATTERNS_MAX: usize = 100, "100";
+    /// The largest glob. A longer one is refused.
+    GLOB_BYTES_MAX: usize = 4 * 1024, "4 KiB";
+    /// How many entries `globs` or `types` may have.
+    GLOBS_MAX: usize = 100, "100";
+    /// The memory that a compiled regular expression may take. A larger one is refused.
+    REGEX_BYTES_MAX: usize = 10 * 1024 * 1024, "10 MiB";
+    /// How deeply a syntax pattern, or the syntax tree of a searched file, may be nested. A deeper pattern is refused, a
+    /// deeper file is skipped and counted.
+    SYNTAX_DEPTH_MAX: usize = 1_000, "1,000 levels";
+    /// The largest file that is searched for text. A larger one is skipped and counted.
+    FILE_BYTES_MAX: u64 = 32 * 1024 * 1024, "32 MiB";
+    /// The largest file that is parsed, since a syntax tree takes ten times its source. A larger one is skipped and
+    /// counted.
+    SYNTAX_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024, "4 MiB";
+    /// The largest file that is edited, before and after. A larger one is refused.
+    EDIT_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024, "8 MiB";
+    /// How much one call may write. More is refused, and nothing is written.
+    EDIT_BYTES_MAX: u64 = 64 * 1024 * 1024, "64 MiB";
+    /// The largest ignore file that is read. A larger one has no effect.
+    IGNORE_FILE_BYTES_MAX: u64 = 256 * 1024, "256 KiB";
+    /// How much of a line is shown, around the match.
+    LINE_CHARS_MAX: usize = 2_000, "2,000 characters";
+    /// How many lines of context a match may have on each side.
+    CONTEXT_LINES_MAX: u32 = 20, "20 lines";
+    /// How many results a call returns, unless it asks for fewer. The answer says how to get the rest.
+    RESULTS_MAX: u32 = 1_000, "1,000";
+    /// The size of an answer's results. One result is always given; the answer says how to get the rest.
+    ANSWER_BYTES_MAX: usize = 256 * 1024, "256 KiB";
+    /// How many folders deep a tool goes below its `path`.
+    TREE_DEPTH_MAX: usize = 256, "256 folders";
+    /// How long a call may take, from its submission. A search then gives what it has found, other tools fail.
+    TIME_MAX: Duration = Duration::from_secs(30), "30 s";
+    /// The largest set of options, as JSON. A larger one is refused.
+    OPTIONS_BYTES_MAX: usize = 1024 * 1024, "1 MiB";
+    /// How deeply JSON may be nested, in options and in files.
+    JSON_DEPTH_MAX: usize = 128, "128 levels";
+}
 
 /// A limit that kept something out of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -48,16 +63,16 @@ pub const OPTIONS_BYTES_MAX: usize = 1024 * 1024;
 pub enum Limit {
     /// There are more results than `maxResults`.
     MaxResults,
-    /// The results would be larger than 256 KiB.
+    /// The results would be larger than an answer may be.
     AnswerBytes,
-    /// The search was stopped after 30 seconds; what it had found by then is given.
+    /// The time was over; what had been found by then is given.
     TimeLimit,
-    /// Folders more than 256 levels below `path` were left out.
+    /// Folders too far below `path` were left out.
     TreeDepth,
-    /// Files larger than 32 MiB (4 MiB in a structural search) were left out.
+    /// Files too large to be searched were left out.
     FileBytes,
-    /// Files whose syntax is nested more than 1,000 levels deep were left out.
+    /// Files whose syntax is nested too deeply were left out.
     SyntaxDepth,
-    /// Texts longer than 2,000 characters are shown in part. No result is missing.
+    /// Texts longer than a line may be are shown in part. No result is missing.
     LineChars,
 }

@@ -1,10 +1,10 @@
 //! The tools by name: parsing, starting on a pool, waiting; and what is said of them to models and to TypeScript.
 
 use crate::error::SearchError;
-use crate::limit::{OPTIONS_BYTES_MAX, RESULTS_DEFAULT, TIME_MAX};
+use crate::limit::{LIMITS, OPTIONS_BYTES_MAX, RESULTS_MAX, TIME_MAX};
 use crate::root::Root;
 use crate::walk::check_length;
-use crate::{glob, grep, structural};
+use crate::{glob, grep, mgrep, stats, structural};
 use orchestrator_worker::{Job, JobError, Lane, Pool, Scope, Ticket};
 use parking_lot::Mutex;
 use schemars::JsonSchema;
@@ -136,8 +136,8 @@ macro_rules! tools {
         }
 
         /// Returns what is known of the tools: `tools` by name, each with its `description` and the schema of its
-        /// `options`, complete in itself, as a tool's definition needs it; and `answers`, one schema with a property
-        /// for each tool, whose parts have names.
+        /// `options`, complete in itself, as a tool's definition needs it; `answers`, one schema with a property for
+        /// each tool, whose parts have names; and `limits`, for the documents.
         pub fn schema() -> Value {
             let mut tools = Map::new();
             $(tools.insert($name.to_owned(), json!({
@@ -150,8 +150,10 @@ macro_rules! tools {
                 $name.to_owned(),
                 generator.subschema_for::<$answer>().to_value(),
             );)*
+            let limits = LIMITS.iter().map(|(value, meaning)| json!({ "value": value, "meaning": meaning.trim() }));
             json!({
                 "tools": tools,
+                "limits": limits.collect::<Vec<_>>(),
                 "answers": {
                     "type": "object",
                     "properties": answers,
@@ -181,8 +183,12 @@ macro_rules! tools {
 tools! {
     "grep_search": Grep(grep::Options) -> grep::Answer, grep::Grep,
         "Search file contents with a regular expression. Honours .gitignore. Answers path:line: text.";
+    "mgrep": Mgrep(mgrep::Options) -> mgrep::Answer, mgrep::Mgrep,
+        "Search file contents for many regular expressions in one pass, with the results of each. Honours .gitignore.";
     "glob_search": Glob(glob::Options) -> glob::Answer, glob::Glob,
         "List files whose path matches a glob pattern. Honours .gitignore.";
+    "file_stats": FileStats(stats::Options) -> stats::Answer, stats::FileStats,
+        "Count the files, bytes and lines of a folder by language, and list its largest files. Honours .gitignore.";
     "ast_search": AstSearch(structural::Options) -> structural::Answer, structural::Structural,
         "Search code by its structure with an ast-grep pattern such as `console.log($ARG)`.";
 }
@@ -287,5 +293,5 @@ pub(crate) fn default_path() -> String {
 
 /// The default of `maxResults`.
 pub(crate) fn default_results() -> u32 {
-    RESULTS_DEFAULT
+    RESULTS_MAX
 }

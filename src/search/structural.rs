@@ -87,9 +87,9 @@ pub struct Options {
     /// Search files that .gitignore, .ignore and the like hide.
     #[serde(default)]
     pub no_ignore: bool,
-    /// How many results to return at most, 1 to 10,000.
+    /// How many results to return at most, 1 to 1,000.
     #[serde(default = "default_results")]
-    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(range(min = 1, max = RESULTS_MAX))]
     pub max_results: u32,
     /// Return the results after this place: `next` of an earlier answer to the same options.
     #[serde(default)]

@@ -13,6 +13,10 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 use tempfile::TempDir;
 
+mod confinement;
+mod edit;
+mod many;
+
 const HANG: Duration = Duration::from_secs(60);
 
 fn project(files: &[(&str, &str)]) -> TempDir {
@@ -344,6 +348,17 @@ fn odd_files_are_skipped_and_counted() {
     assert_eq!(answer.coverage.files_searched, 3);
 }
 
+/// Breaks if lines are lost, or given, that ripgrep gives or not of a file whose binary part comes late.
+#[test]
+fn lines_before_late_binary_data_are_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("needle\n{}\0\nneedle\n", "hay\n".repeat(50_000));
+    write(folder.path(), "late", text.as_bytes());
+    let answer = grep(&folder, json!({"pattern": "needle"}));
+    assert_eq!((lines(&answer), answer.coverage.skipped.binary), (vec!["late:1:1:needle".to_owned()], 1));
+    assert!(grep(&folder, json!({"pattern": "needle", "output": "counts"})).files.is_empty());
+}
+
 /// Breaks if a search leaves the root, follows a link, or waits for ever on a FIFO or device.
 #[cfg(unix)]
 #[test]
@@ -417,7 +432,7 @@ fn mistakes_are_told_with_their_place() {
             "grep_search",
             json!({"pattern": "x", "maxResults": 0}),
             "SEARCH_OUT_OF_RANGE",
-            "maxResults: expected 1 to 10000",
+            "maxResults: expected 1 to 1000",
         ),
         (
             "grep_search",
@@ -619,9 +634,7 @@ fn when_its_time_is_over_a_search_gives_what_it_has() {
         write(folder.path(), &format!("{}/{index}.txt", index % 100), "needle\n".repeat(200).as_bytes());
     }
     let (sender, receiver) = channel();
-    let query =
-        Query::parse("grep_search", r#"{"pattern": "needle", "output": "counts", "maxResults": 10000}"#)
-            .unwrap();
+    let query = Query::parse("grep_search", r#"{"pattern": "needle", "output": "counts"}"#).unwrap();
     let root = Root::open(folder.path()).unwrap();
     let on_end = move |result| sender.send(result).unwrap();
     start_within(Pool::global().unwrap(), &root, query, Duration::from_millis(5), on_end).unwrap();
