@@ -18,4 +18,4 @@ run(process.execPath, tsc, "-p", "tsconfig.json")
 const strict = ["--strict", "--exactOptionalPropertyTypes", "--skipLibCheck", "false", "--noEmit", "--ignoreConfig"]
 const modern = ["--target", "es2023", "--lib", "es2023,esnext.disposable,dom", "--module", "nodenext", "--types", ""]
 run(process.execPath, tsc, ...strict, ...modern, "__test__/types.mts")
-run(process.execPath, "node_modules/oxlint/bin/oxlint", "--deny-warnings", "plugin", "scripts", "demo", "__test__")
+run(process.execPath, "node_modules/oxlint/bin/oxlint", "--deny-warnings", "plugin", "scripts", "demo", "__test__", "benches")
