@@ -21,7 +21,7 @@ export interface Effects {
   /** What a message was written for, when it is one of those that hold a turn or tell the commander something. */
   ours(parts: readonly object[]): "hold" | "tell" | undefined
   /** Notes an error of a session of ours, which the host tells before the turn ends, and not always in a message. */
-  noteError(session: string, error: { name: string; data?: unknown } | undefined): void
+  noteError(session: string, error: { name: string; data?: unknown }): void
   /** Whether the session is one of ours, as far as this process has seen. */
   owns(session: string): boolean
 }
@@ -121,6 +121,12 @@ export function createEffects(
         return inOrder(effect.session ?? effect.root, () =>
           settle(effect.effect, () => lookUp(effect)),
         )
+      case "refusePermission": {
+        // Nobody is asked twice: a refusal that does not arrive is repeated, or the session ended.
+        const path = { id: effect.session, permissionID: effect.permission }
+        const call = client.postSessionIdPermissionsPermissionId({ path, body: { response: "reject" }, query })
+        return attempt("refusing a permission", call)
+      }
       case "showToast": {
         const body = { title: "Orchestrator", message: effect.text, variant: effect.level }
         return attempt("showing a toast", client.tui.showToast({ body, query }))
@@ -195,7 +201,8 @@ export function createEffects(
       return ours.find((kind) => kind === "hold" || kind === "tell")
     },
     noteError(session, error) {
-      if (error) errors.set(session, errorOf(error))
+      errors.set(session, errorOf(error))
+      post({ type: "sessionErred", session, error: errorOf(error) })
     },
     async turn(session) {
       const result = client.session.messages({ path: { id: session }, query: { ...query, limit: MESSAGES_MAX } })

@@ -399,6 +399,21 @@ export function checkLimits(limits: unknown): { path: string; message: string }[
   return JSON.parse(native(() => binding.checkLimits(JSON.stringify(limits) ?? "null")))
 }
 
+/** A limit of the engine, as documented. */
+export interface LimitInfo {
+  name: string
+  default: number
+  min: number
+  max: number
+  unit: string
+  doc: string
+}
+
+/** Every limit of the engine, in the order of the documentation. */
+export function limitsTable(): LimitInfo[] {
+  return JSON.parse(native(() => binding.limitsTable()))
+}
+
 /** The JSON schema of a typed blank: what a role's tool takes. */
 export function blankSchema(blank: "plan" | "work" | "review" | "revision"): object {
   return JSON.parse(native(() => binding.blankSchema(blank)))

@@ -8,6 +8,7 @@ import { createFollow } from "./follow.ts"
 import {
   checkLimits,
   hasJournal,
+  limitsTable,
   openEngine,
   OrchestratorError,
   readMissions,
@@ -16,6 +17,7 @@ import {
 import type { Answer, Event, Limits } from "./protocol.ts"
 import { register, type CommandName, type Registered } from "./roles.ts"
 import { createTools, definitions } from "./tools.ts"
+import { createWatch, limitSilence } from "./watch.ts"
 
 /** Agents of the host that work for a session without being its turn. */
 const HOUSEKEEPING = new Set(["title", "compaction", "summary"])
@@ -51,6 +53,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     report: (effect) => follow.report(effect.session, effect.report),
     failed,
   })
+  const watch = createWatch(effects, post)
   const tools = createTools(directory, () => engine)
 
   /** The model with which the user's session speaks; its children use the same. */
@@ -142,6 +145,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
 
   const hooks: Hooks = {
     async config(config: Config) {
+      limitSilence(config, limits.silenceMs ?? limitsTable().find(({ name }) => name === "silenceMs")?.default ?? 0)
       registered = register(config)
       for (const [name, ours] of registered.renamed) failed("configuration", new Error(`${name} is taken; ours is ${ours}`))
       resume()
@@ -197,6 +201,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
 
     async "tool.execute.before"({ tool, sessionID }, output) {
       if (!effects.owns(sessionID)) follow.tool(sessionID)
+      watch.calls({ tool, sessionID })
       if (!engine) return
       const answer = await engine
         .ask({ type: "mayCall", session: sessionID, tool, args: output.args ?? null })
@@ -208,7 +213,23 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
       throw new Error(verdict.reason)
     },
 
+    async "tool.execute.after"(call, output) {
+      watch.answered(call, output)
+    },
+
+    async "experimental.session.compacting"({ sessionID }, output) {
+      if (!effects.owns(sessionID)) return
+      const reminder = (await engine?.ask({ type: "reminder", session: sessionID })) as { text: string } | null | undefined
+      if (reminder?.text) output.context.push(reminder.text)
+    },
+
+    async "experimental.compaction.autocontinue"({ sessionID, overflow }, output) {
+      // The engine has the session aborted; until then it would only grow too long again.
+      if (overflow && effects.owns(sessionID)) output.enabled = false
+    },
+
     async event({ event }) {
+      watch.heard(event)
       switch (event.type) {
         case "message.part.updated": {
           const { part } = event.properties
@@ -219,9 +240,9 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
         }
         case "session.error": {
           const { sessionID: session, error } = event.properties
-          if (!session) return
+          if (!session || !error) return
           if (effects.owns(session)) effects.noteError(session, error)
-          else if (error?.name === "MessageAbortedError") {
+          else if (error.name === "MessageAbortedError") {
             follow.broken(session)
             post({ type: "interrupted", session, cause: "user" })
           }

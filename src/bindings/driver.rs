@@ -89,6 +89,8 @@ const BATCH_MAX: usize = 1_000;
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(120);
 const RETRY_FIRST_MS: u64 = 500;
 const RETRY_MAX_MS: u64 = 30_000;
+/// The host's tool that has another session work.
+const DELEGATING_TOOL: &str = "task";
 const TODO_FILE: &str = ".opencode/todo.md";
 
 impl Driver {
@@ -375,6 +377,7 @@ impl Worker {
                 | Effect::Prompt { .. }
                 | Effect::AbortSession { .. }
                 | Effect::LookUpSession { .. }
+                | Effect::RefusePermission { .. }
                 | Effect::Reply { .. }
                 | Effect::ShowToast { .. }
                 | Effect::TellCommander { .. }
@@ -520,6 +523,9 @@ impl Worker {
     fn answer(&mut self, inquiry: Inquiry) -> Value {
         let question = match inquiry {
             Inquiry::Engine(question) => question,
+            Inquiry::Call(CallInquiry::MayCall { session, tool, .. }) if tool == DELEGATING_TOOL => {
+                Question::MayDelegate { session }
+            }
             Inquiry::Call(CallInquiry::MayCall { session, tool, args }) => {
                 let Some(paths) = paths_written(&tool, &args) else {
                     return json!({ "allowed": true });
@@ -706,6 +712,12 @@ fn request_of(event: &Event) -> Option<RequestId> {
         | Event::EffectFailed { .. }
         | Event::StepStarted { .. }
         | Event::StepFinished { .. }
+        | Event::RetryScheduled { .. }
+        | Event::SessionErred { .. }
+        | Event::ToolCalled { .. }
+        | Event::ToolEnded { .. }
+        | Event::PermissionAsked { .. }
+        | Event::PermissionAnswered { .. }
         | Event::TurnEnded { .. }
         | Event::SnapshotTaken { .. }
         | Event::ChecksFinished { .. }

@@ -1,6 +1,6 @@
 //! Attempts: one try at a subject in one child session; what it is, its place in the queue, and how it is set going.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 
@@ -35,6 +35,14 @@ pub struct Attempt {
     /// Prompts and creations that were repeated after a look-up showed that they had not happened.
     pub repeats: u64,
     pub steps: u64,
+    /// Calls of tools.
+    pub calls: u64,
+    /// The calls that last failed in a row with the same error.
+    pub(crate) failing: Option<Failing>,
+    /// What the host asks the user about the session, by the host's number of the question.
+    pub permissions: BTreeMap<String, Permission>,
+    /// What the session was not allowed because nobody answered; its turn ends by that.
+    pub(crate) not_allowed: Option<String>,
     pub(crate) minute: VecDeque<Millis>,
     pub(crate) unfinished: u64,
     pub(crate) steps_after_submission: u64,
@@ -45,6 +53,24 @@ pub struct Attempt {
     pub(crate) look_up: Option<EffectId>,
     /// What the host last said against creating or prompting the session.
     pub(crate) error: Option<HostError>,
+}
+
+/// Calls that fail in a row with the same error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Failing {
+    pub(crate) fingerprint: String,
+    pub(crate) times: u64,
+}
+
+/// A question of the host to the user, which holds a session up until it is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Permission {
+    /// What the session wants to do.
+    pub what: String,
+    /// When it is refused in the user's place, or refused again.
+    pub(crate) until: Millis,
+    /// How often it has been refused.
+    pub(crate) refusals: u64,
 }
 
 /// What an attempt is about.
@@ -100,14 +126,18 @@ pub enum AfterAbort {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum Say {
-    /// The subject from the beginning; `broken_off` when an earlier attempt did not end.
-    Start { broken_off: Option<String> },
-    /// What checks or a reviewer found.
-    Fix { findings: Vec<Finding> },
+    /// The subject from the beginning; `after` the failure of an earlier attempt.
+    Start { after: Option<Failure> },
+    /// What checks or a reviewer found; `after` the failure of an earlier attempt to mend it.
+    Fix { findings: Vec<Finding>, after: Option<Failure> },
     /// Go on after an interruption.
     Continue,
-    /// The turn ended without a blank, or with a wrong one.
-    Nudge { mistakes: Vec<Mistake> },
+    /// Go on after a failure, in the session in which it happened.
+    Again { failure: Failure },
+    /// The turn ended because nobody allowed what it wanted to do.
+    NotAllowed { what: String },
+    /// The turn ended without a blank, or with a wrong one; `cut` when the answer was cut at the model's limit.
+    Nudge { mistakes: Vec<Mistake>, cut: bool },
 }
 
 impl Subject {
@@ -149,13 +179,22 @@ impl Attempt {
         !matches!(self.turn, Turn::Queued { .. })
     }
 
+    /// Whether a turn of its session is under way, as far as is known.
+    pub(crate) fn is_at_work(&self) -> bool {
+        matches!(self.turn, Turn::Prompting { .. } | Turn::Working { .. })
+    }
+
     pub(crate) fn next_deadline(&self, limits: &Limits) -> Option<Millis> {
         match self.turn {
             Turn::Queued { not_before } => not_before,
             Turn::Snapshotting { .. }
             | Turn::Opening { .. }
             | Turn::Prompting { .. }
-            | Turn::Working { .. } => Some(self.check_at.min(self.expiry(limits))),
+            | Turn::Working { .. } => {
+                let permissions = self.permissions.values().map(|permission| permission.until).min();
+                let at = self.check_at.min(self.expiry(limits));
+                Some(permissions.map_or(at, |until| until.min(at)))
+            }
             Turn::Aborting { until, .. } => Some(self.check_at.min(until)),
         }
     }
@@ -202,6 +241,10 @@ impl Engine {
             refusals: 0,
             repeats: 0,
             steps: 0,
+            calls: 0,
+            failing: None,
+            permissions: BTreeMap::new(),
+            not_allowed: None,
             minute: VecDeque::new(),
             unfinished: 0,
             steps_after_submission: 0,
@@ -225,8 +268,10 @@ impl Engine {
         attempt.heard(now, &limits);
         if let Some(task) = attempt.subject.worker_task() {
             let task = mission.tasks.get_mut(task).expect("an attempt's task is in the plan");
+            // A session that knows nothing is told what those before it have changed.
+            let is_stale = task.tries > 0 && attempt.session.is_none();
             task.start(now, id);
-            if task.before.is_none() {
+            if task.before.is_none() || is_stale {
                 return self.take_snapshot(mission_id, id);
             }
         }
@@ -276,6 +321,8 @@ impl Engine {
         let Some(session) = attempt.session.clone() else { return };
         attempt.turn = Turn::Prompting { effect };
         attempt.unfinished = 0;
+        attempt.failing = None;
+        attempt.permissions.clear();
         attempt.heard(now, &limits);
         let agent = prompt::agent(&agents, attempt.role());
         mission.prompts += 1;
@@ -302,7 +349,7 @@ pub(crate) struct NewAttempt {
 impl NewAttempt {
     /// A first attempt in a fresh session.
     pub(crate) fn fresh(subject: Subject) -> Self {
-        Self { subject, say: Say::Start { broken_off: None }, session: None, recoveries: 0, not_before: None }
+        Self { subject, say: Say::Start { after: None }, session: None, recoveries: 0, not_before: None }
     }
 }
 

@@ -31,6 +31,10 @@ pub struct Work {
     pub summary: String,
     /// Every file that was created, changed or deleted, relative to the project's folder.
     pub files: Vec<String>,
+    /// Only if the task cannot be done for a reason outside the project, such as a missing credential or a decision of
+    /// the user: the question to the user. The task ends with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<String>,
 }
 
 /// A reviewer's judgement.
@@ -68,8 +72,9 @@ impl Work {
     pub(crate) fn parse(value: &Value) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let mut fields = Fields::new(value, "", &mut mistakes);
-        let work =
-            Self { summary: fields.text("summary", SUMMARY_MAX_BYTES), files: fields.paths("files", false) };
+        let summary = fields.text("summary", SUMMARY_MAX_BYTES);
+        let blocked = fields.optional_text("blocked", QUESTION_MAX_BYTES);
+        let work = Self { summary, files: fields.paths("files", blocked.is_some()), blocked };
         fields.done();
         finish(work, mistakes)
     }
@@ -154,6 +159,7 @@ pub(crate) fn finish<T>(value: T, mistakes: Vec<Mistake>) -> Result<T, Vec<Mista
 
 /// Longest free text in a blank.
 pub(crate) const SUMMARY_MAX_BYTES: usize = 16 * 1024;
+const QUESTION_MAX_BYTES: usize = 2 * 1024;
 const FINDINGS_MAX: usize = 50;
 const PATHS_MAX: usize = 200;
 
@@ -188,6 +194,14 @@ impl<'a> Fields<'a> {
             None => self.mistake(key, "is missing"),
         }
         String::new()
+    }
+
+    /// A text as above that may be absent.
+    pub(crate) fn optional_text(&mut self, key: &'static str, max_bytes: usize) -> Option<String> {
+        match self.get(key) {
+            None | Some(Value::Null) => None,
+            Some(_) => Some(self.text(key, max_bytes)).filter(|text| !text.is_empty()),
+        }
     }
 
     /// One of the given words; absent gives `default`, or a mistake when there is none.

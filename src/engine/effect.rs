@@ -45,6 +45,8 @@ pub enum Effect {
     },
     /// End checks that are under way; they have no further outcome.
     CancelChecks { effect: EffectId },
+    /// Refuse what a session asked the user for, who did not answer. Told by `PermissionAnswered`.
+    RefusePermission { session: SessionId, permission: String },
     /// Answer a request.
     Reply { request: RequestId, answer: Answer },
     /// Show the user a short message.
@@ -112,6 +114,7 @@ impl Effect {
             | Self::TakeSnapshot { effect, .. }
             | Self::RunChecks { effect, .. } => Some(*effect),
             Self::CancelChecks { .. }
+            | Self::RefusePermission { .. }
             | Self::Reply { .. }
             | Self::ShowToast { .. }
             | Self::TellCommander { .. }

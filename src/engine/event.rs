@@ -54,6 +54,18 @@ pub enum Event {
     StepStarted { session: SessionId },
     /// A model answered; `finish` is the reason as the host names it, `unknown` when there was none.
     StepFinished { session: SessionId, finish: String },
+    /// The host waits before it repeats a model request that failed.
+    RetryScheduled { session: SessionId, message: String, wait_ms: Millis },
+    /// The host tells of an error of a session whose turn goes on.
+    SessionErred { session: SessionId, error: HostError },
+    /// A model is about to have a tool called, `invalid` for one that does not exist or cannot be read.
+    ToolCalled { session: SessionId, tool: String },
+    /// A call of a tool came to its end, and how it failed if it did.
+    ToolEnded { session: SessionId, tool: String, failure: Option<ToolFailure> },
+    /// The host asks the user whether the session may do something; `permission` is its number of the question.
+    PermissionAsked { session: SessionId, permission: String, what: String },
+    /// That question was answered by someone.
+    PermissionAnswered { session: SessionId, permission: String },
     /// The session went idle. `prompt` is our prompt that was answered, where it can be told.
     TurnEnded { session: SessionId, prompt: Option<EffectId>, facts: TurnFacts },
     /// The files of a lease as they were before work on it.
@@ -119,6 +131,18 @@ impl HostError {
     pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self { name: name.into(), message: message.into(), ..Self::default() }
     }
+}
+
+/// How a call of a tool failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ToolFailure {
+    /// What was to be run, or on which file, so that calls of one tool can be told apart.
+    pub command: Option<String>,
+    /// The exit code, where the tool ran a program.
+    pub exit_code: Option<i64>,
+    /// What the tool said, at most 4 KiB of its end.
+    pub message: String,
 }
 
 /// What the checks of a submission or of the whole project found.

@@ -51,7 +51,7 @@ pub use attempt::{Attempt, Subject, Turn};
 pub use blank::{Mistake, Review, ReviewFinding, Verdict, Work, schema};
 pub use effect::{Answer, CheckSubject, Effect, Level, Outcome};
 pub use event::{
-    Agents, CheckReport, Event, FileChange, Finding, HostError, Ignored, Interruption, TurnFacts,
+    Agents, CheckReport, Event, FileChange, Finding, HostError, Ignored, Interruption, ToolFailure, TurnFacts,
 };
 pub use id::{AttemptId, EffectId, MissionId, RequestId, SessionId, TaskId};
 pub use lease::{PathMistake, normalize, paths_written};
@@ -59,7 +59,7 @@ pub use limits::{LIMITS, Limit, Limits};
 pub use mission::{Mission, PauseReason, Phase, Stage};
 pub use plan::{Plan, Priority, Revision, TaskSpec};
 pub use question::{Question, Role};
-pub use recovery::{Class, Failure};
+pub use recovery::{Class, Failure, REMEDIES, Remedy};
 pub use task::{Checks, Task, TaskState};
 
 /// Milliseconds since the Unix epoch, as the caller's clock gives them.
@@ -178,9 +178,23 @@ impl Engine {
             Event::EffectFailed { effect, error } => self.effect_failed(now, effect, &error),
             Event::StepStarted { session } => self.step_started(now, &session),
             Event::StepFinished { session, finish } => self.step_finished(now, &session, &finish),
+            Event::RetryScheduled { session, message, wait_ms } => {
+                self.retry_scheduled(now, &session, message, wait_ms)
+            }
+            Event::SessionErred { session, error } => self.session_erred(now, &session, error),
+            Event::ToolCalled { session, tool } => self.tool_called(now, &session, &tool),
+            Event::ToolEnded { session, tool, failure } => {
+                self.tool_ended(now, &session, &tool, failure.as_ref())
+            }
+            Event::PermissionAsked { session, permission, what } => {
+                self.permission_asked(now, &session, permission, what)
+            }
+            Event::PermissionAnswered { session, permission } => {
+                self.permission_answered(now, &session, &permission)
+            }
             Event::TurnEnded { session, prompt, facts } => self.turn_ended(now, &session, prompt, &facts),
             Event::SnapshotTaken { effect, snapshot } => self.snapshot_taken(now, effect, snapshot),
-            Event::ChecksFinished { effect, report } => self.checks_finished(effect, report),
+            Event::ChecksFinished { effect, report } => self.checks_finished(now, effect, report),
             Event::TodoEdited { text, cut } => self.todo_edited(text, cut),
         }
     }

@@ -62,6 +62,11 @@ limits! {
     steps_per_attempt, "stepsPerAttempt" = 200, 1..=10000, "model requests", "Model requests of one attempt before it is aborted as a runaway.";
     steps_per_minute, "stepsPerMinute" = 120, 1..=10000, "model requests", "Model requests of one session within 60 s before it is aborted as a runaway.";
     unfinished_steps, "unfinishedSteps" = 3, 1..=100, "model requests", "Model answers in a row without a finish reason before the session is aborted as a runaway.";
+    tool_calls_per_attempt, "toolCallsPerAttempt" = 500, 1..=100000, "calls", "Calls of tools of one attempt before it is aborted as a runaway.";
+    same_errors, "sameErrors" = 3, 2..=20, "times", "The same error of calls in a row before a turn is broken off, and of a task before the user is asked.";
+    retry_after_ms, "retryAfterMs" = 60_000, 0..=3_600_000, "ms", "Longest wait before a model request is repeated because its provider asks for it. If the host would wait longer, its turn is broken off.";
+    permission_ms, "permissionMs" = 300_000, 1_000..=86_400_000, "ms", "Time the user has to answer when the host asks whether a session may do something; then it is refused.";
+    silence_ms, "silenceMs" = 120_000, 1_000..=3_600_000, "ms", "Silence of a provider, before its answer and within it, after which the host gives a model request up. Set where the user's configuration sets none.";
     session_ttl_ms, "sessionTtlMs" = 3_600_000, 1_000..=86_400_000, "ms", "Time one attempt may take before its session is aborted.";
     sweep_ms, "sweepMs" = 5_000, 100..=60_000, "ms", "Silence of a session after which the host is asked how it stands; doubles up to 8 times this.";
     stop_ms, "stopMs" = 60_000, 1_000..=600_000, "ms", "Time a stop waits for sessions to end before it lists those that would not.";

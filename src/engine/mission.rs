@@ -189,10 +189,10 @@ impl Mission {
     }
 
     /// What a session that knows nothing of the subject is told first.
-    pub(crate) fn introduction(&self, subject: &Subject, broken_off: Option<String>) -> Say {
+    pub(crate) fn introduction(&self, subject: &Subject, after: Option<Failure>) -> Say {
         match subject.worker_task().and_then(|task| self.tasks.get(task)) {
-            Some(task) if !task.findings.is_empty() => Say::Fix { findings: task.findings.clone() },
-            _ => Say::Start { broken_off },
+            Some(task) if !task.findings.is_empty() => Say::Fix { findings: task.findings.clone(), after },
+            _ => Say::Start { after },
         }
     }
 
@@ -372,7 +372,7 @@ impl Engine {
         if !matches!(task.state, TaskState::Blocked { .. }) {
             return;
         }
-        task.fixes = 0;
+        task.begin_anew();
         let subject = Subject::Task { task: task_id.clone() };
         let say = mission.introduction(&subject, None);
         let attempt = self.queue(id, NewAttempt { say, ..NewAttempt::fresh(subject.clone()) });
@@ -608,8 +608,8 @@ impl Engine {
                 self.end(now, id, Stage::Sealed, Outcome::Sealed, Level::Success)
             }
             Verdict::Unknown | Verdict::Pass => {
-                let say = Say::Start { broken_off: None };
-                self.try_again(now, id, Subject::Master, say, recoveries, &Failure::Undecided);
+                let new = NewAttempt { recoveries, ..NewAttempt::fresh(Subject::Master) };
+                self.try_again(now, id, new, &Failure::Undecided);
             }
             Verdict::Fail if mission.iterations >= iterations_max => {
                 let reason = format!("the master review still had findings after {iterations_max} rounds");

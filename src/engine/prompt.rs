@@ -6,7 +6,8 @@ use crate::attempt::Say;
 use crate::blank::Mistake;
 use crate::event::{Agents, Finding};
 use crate::question::Role;
-use crate::{Attempt, CheckReport, Mission, Subject, Task, TaskState};
+use crate::task::STAGNANT_MOST;
+use crate::{Attempt, CheckReport, Failure, Mission, Subject, Task, TaskState};
 
 pub(crate) fn agent(agents: &Agents, role: Role) -> String {
     match role {
@@ -32,16 +33,14 @@ pub(crate) fn text(mission: &Mission, attempt: &Attempt) -> String {
     let mut text = String::new();
     let tool = blank_tool(&attempt.subject);
     match &attempt.say {
-        Say::Start { broken_off } => {
+        Say::Start { after } => {
             text += &subject(mission, attempt);
-            if let Some(why) = broken_off {
-                section(&mut text, "An earlier attempt broke off", why);
-                text += "It may have left changes behind. Look at the files before you go on.\n";
-            }
+            text += &history(mission, attempt, after.as_ref());
         }
-        Say::Fix { findings: found } => {
+        Say::Fix { findings: found, after } => {
             if attempt.prompts == 0 {
                 text += &subject(mission, attempt);
+                text += &history(mission, attempt, after.as_ref());
             } else {
                 text.push_str(&format!("{}\n", heading(mission, attempt)));
             }
@@ -52,13 +51,31 @@ pub(crate) fn text(mission: &Mission, attempt: &Attempt) -> String {
             text.push_str(&format!("{}\n", heading(mission, attempt)));
             text += "You were interrupted. Look at what is done, finish the rest.\n";
         }
-        Say::Nudge { mistakes: found } if found.is_empty() => {
+        Say::Again { failure } => {
             text.push_str(&format!("{}\n", heading(mission, attempt)));
+            text.push_str(&format!("Your turn broke off: {failure}.\n{}\n", failure.class().remedy().says));
+        }
+        Say::NotAllowed { what } => {
+            text.push_str(&format!("{}\n", heading(mission, attempt)));
+            text.push_str(&format!(
+                "You wanted to {what}. Nobody answered whether you may, so it was refused.\n"
+            ));
+            text += "Do without it. If the task cannot be done without it, ";
+            text += match attempt.subject {
+                Subject::Task { .. } => "submit with `blocked` and say what you need.\n",
+                Subject::Plan | Subject::Review { .. } | Subject::Master => "say so in what you submit.\n",
+            };
+        }
+        Say::Nudge { mistakes: found, cut } if found.is_empty() => {
+            text.push_str(&format!("{}\n", heading(mission, attempt)));
+            if *cut {
+                text += "Your answer was cut off: it was longer than the model's limit for one answer. Go on in smaller steps.\n";
+            }
             text.push_str(&format!(
                 "Your turn ended, but {tool} was not called, so nothing of it counts yet.\n"
             ));
         }
-        Say::Nudge { mistakes: found } => {
+        Say::Nudge { mistakes: found, .. } => {
             text.push_str(&format!("{}\n", heading(mission, attempt)));
             text.push_str(&format!("What you wrote could not be taken:\n{}\n", mistakes(found)));
         }
@@ -67,7 +84,7 @@ pub(crate) fn text(mission: &Mission, attempt: &Attempt) -> String {
     text
 }
 
-fn blank_tool(subject: &Subject) -> &'static str {
+pub(crate) fn blank_tool(subject: &Subject) -> &'static str {
     match subject {
         Subject::Plan => "submit_plan",
         Subject::Task { .. } => "submit_work",
@@ -141,6 +158,50 @@ fn task_sections(text: &mut String, mission: &Mission, task: &Task) {
     section(text, "Part of the mission", &mission.objective);
     section(text, "Files of the task", &list(&task.spec.files));
     section(text, "Acceptance: these commands must exit with 0", &commands(&task.spec.acceptance));
+}
+
+/// What a session that knows nothing has to know of those before it.
+fn history(mission: &Mission, attempt: &Attempt, after: Option<&Failure>) -> String {
+    let mut text = String::new();
+    if let Some(failure) = after {
+        let says = failure.class().remedy().says;
+        section(&mut text, "An earlier attempt broke off", &format!("{failure}.\n{says}"));
+    }
+    let Some(task) = attempt.subject.worker_task().and_then(|task| mission.tasks.get(task)) else {
+        return text;
+    };
+    match task.changed_on_disk() {
+        Some(changed) if changed.is_empty() => {
+            section(&mut text, "Already changed by earlier attempts", "Nothing: the files are as they were.");
+        }
+        Some(changed) => section(&mut text, "Already changed by earlier attempts", &list(changed)),
+        None => {}
+    }
+    if let Some(work) = task.work.as_ref().filter(|_| !task.findings.is_empty()) {
+        section(&mut text, "The account of the last submission", &work.summary);
+    }
+    if task.stagnant >= STAGNANT_MOST {
+        section(&mut text, "What has been tried", &list(&task.log));
+        text += "The last attempts changed nothing: the files and what the checks say of them are as they were. Another \
+                 strategy is required. First find out why it fails: read what the checks say, look at the causes, and \
+                 question what the attempts above took for granted. Then do something else than they did. If the reason \
+                 lies outside the project, submit with `blocked`.\n";
+    }
+    text
+}
+
+/// What a session is reminded of when the host has shortened its conversation: its subject, and how it ends.
+pub(crate) fn reminder(mission: &Mission, attempt: &Attempt) -> String {
+    let mut text = subject(mission, attempt);
+    let task = attempt.subject.worker_task().and_then(|task| mission.tasks.get(task));
+    if let Some(task) = task.filter(|task| !task.findings.is_empty()) {
+        section(&mut text, "To be mended", &findings(&task.findings));
+    }
+    text.push_str(&format!(
+        "\nThis has to survive whole. The session ends with a call of {}.",
+        blank_tool(&attempt.subject)
+    ));
+    text
 }
 
 /// What the tasks before this one did and changed.

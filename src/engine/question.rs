@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::attempt::Turn;
 use crate::mission::Stage;
-use crate::{Engine, Mission, SessionId, lease, plan, report};
+use crate::{Engine, Mission, SessionId, lease, plan, prompt, report};
 
 /// A question to the engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,6 +14,10 @@ use crate::{Engine, Mission, SessionId, lease, plan, report};
 pub enum Question {
     /// May this session write these paths, given relative to the project's folder? `null` stands for a path outside.
     MayWrite { session: SessionId, paths: Vec<Option<String>> },
+    /// May this session have others work for it? Sessions of a mission may not: there is one level of them.
+    MayDelegate { session: SessionId },
+    /// What has to survive when the host shortens the conversation of this session?
+    Reminder { session: SessionId },
     /// Does this session follow a mission that is under way?
     Follows { session: SessionId },
     /// Which commands would this plan or revision run, so that the host's permissions can be asked?
@@ -33,7 +37,7 @@ pub enum Role {
 
 impl Engine {
     /// Answers a question. The shape of the answer follows from the question's variant:
-    /// `MayWrite` gives `{allowed, reason?}`, `Follows` gives
+    /// `MayWrite` and `MayDelegate` give `{allowed, reason?}`, `Reminder` gives `{text}` or `null`, `Follows` gives
     /// `{mission}` or `null`, `CommandsOf` a list of commands, `Status` gives `{text, missions}`.
     #[must_use]
     pub fn answer(&self, question: &Question) -> Value {
@@ -42,6 +46,20 @@ impl Engine {
                 Ok(()) => json!({ "allowed": true }),
                 Err(reason) => json!({ "allowed": false, "reason": reason }),
             },
+            Question::MayDelegate { session } => match self.former_attempt(session) {
+                Some(mission) => json!({
+                    "allowed": false,
+                    "reason": format!(
+                        "This session works for mission {} and cannot have others work for it. Do the work yourself.",
+                        mission.id
+                    ),
+                }),
+                None => json!({ "allowed": true }),
+            },
+            Question::Reminder { session } => self.attempt_of(session).map_or(
+                Value::Null,
+                |(mission, attempt)| json!({ "text": prompt::reminder(mission, attempt) }),
+            ),
             Question::Follows { session } => self
                 .missions
                 .values()

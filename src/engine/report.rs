@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::mission::PauseReason;
-use crate::{Engine, Mission, SessionId, Stage, Task, TaskState, plan};
+use crate::{Engine, Mission, SessionId, Stage, Task, TaskState, plan, prompt};
 
 /// The stage in one word.
 pub(crate) fn stage_word(stage: &Stage) -> &'static str {
@@ -127,6 +127,15 @@ pub(crate) fn status(engine: &Engine, session: &SessionId) -> String {
         text.push_str(&format!("{}\n\n", headline(mission)));
         for task in mission.tasks.values() {
             text.push_str(&format!("- {}\n", task_line(task)));
+        }
+        for (attempt, permission) in
+            mission.attempts.values().flat_map(|a| a.permissions.values().map(move |p| (a, p)))
+        {
+            text.push_str(&format!(
+                "- {} waits for you: may it {}?\n",
+                prompt::title(mission, attempt),
+                permission.what
+            ));
         }
         let live = mission.attempts.values().filter(|attempt| attempt.holds_slot()).count();
         text.push_str(&format!(

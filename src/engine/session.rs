@@ -5,16 +5,20 @@
 
 use serde_json::Value;
 
-use crate::attempt::{AfterAbort, Say, Turn};
-use crate::event::{HostError, TurnFacts};
+use crate::attempt::{AfterAbort, Failing, Permission, Say, Turn};
+use crate::event::{HostError, ToolFailure, TurnFacts};
 use crate::mission::Stage;
-use crate::recovery::Failure;
-use crate::{AttemptId, Effect, EffectId, Engine, Handled, Ignored, Millis, MissionId, SessionId};
+use crate::prompt::{self, blank_tool};
+use crate::recovery::{Class, Failure};
+use crate::task::STAGNANT_MOST;
+use crate::{AttemptId, Effect, EffectId, Engine, Handled, Ignored, Level, Millis, MissionId, SessionId};
 
 /// Model requests that a session may still make after its blank was taken: one to say so, two to spare.
 const STEPS_AFTER_SUBMISSION: u64 = 3;
 /// Time between two look-ups of a session that seems to rest without having finished.
 const SECOND_LOOK_MS: Millis = 1_000;
+/// Refusals of one permission before the session is aborted that does not heed them.
+const REFUSALS_MOST: u64 = 3;
 
 // Outcomes of effects.
 impl Engine {
@@ -28,7 +32,18 @@ impl Engine {
         if let Some(task) = mission.attempts[&id].subject.worker_task().cloned()
             && let Some(task) = mission.tasks.get_mut(&task)
         {
-            task.before = Some(snapshot);
+            if task.before.is_none() {
+                task.before = Some(snapshot);
+            } else {
+                task.take_checkpoint(snapshot);
+                if task.stagnant > STAGNANT_MOST {
+                    let reason = task.standstill();
+                    let task = task.id();
+                    self.mission_mut(mission_id).attempts.remove(&id);
+                    self.block(mission_id, &task, reason);
+                    return Handled::Changed;
+                }
+            }
         }
         self.open_or_prompt(now, mission_id, id);
         Handled::Changed
@@ -105,7 +120,7 @@ impl Engine {
             Some((*mission_id, attempt.id))
         });
         let Some((mission_id, id)) = found else {
-            return self.check_failed(effect, error);
+            return self.check_failed(now, effect, error);
         };
         let limits = self.limits.clone();
         let attempt = self.attempt_mut(mission_id, id);
@@ -304,11 +319,168 @@ impl Engine {
         }
         attempt.unfinished += 1;
         let steps = attempt.unfinished;
-        if steps >= most && matches!(attempt.turn, Turn::Prompting { .. } | Turn::Working { .. }) {
+        if steps >= most && attempt.is_at_work() {
             let then = attempt.after_abort(Failure::Unfinished { steps });
             self.abort(now, mission_id, id, then);
         }
         Handled::Changed
+    }
+
+    pub(crate) fn retry_scheduled(
+        &mut self,
+        now: Millis,
+        session: &SessionId,
+        message: String,
+        wait_ms: Millis,
+    ) -> Handled {
+        let limits = self.limits.clone();
+        let Some((mission_id, id)) = self.find_session(session) else {
+            return Handled::Ignored(Ignored::ForeignSession);
+        };
+        let attempt = self.attempt_mut(mission_id, id);
+        if !attempt.is_at_work() {
+            return Handled::Ignored(Ignored::OutOfTurn);
+        }
+        attempt.heard(now, &limits);
+        if wait_ms > limits.retry_after_ms {
+            let then = attempt.after_abort(Failure::Parked { message, wait_ms });
+            self.abort(now, mission_id, id, then);
+        }
+        Handled::Changed
+    }
+
+    /// Only one error has to be met before the turn's end: the host would compact the conversation and meet it again.
+    pub(crate) fn session_erred(&mut self, now: Millis, session: &SessionId, error: HostError) -> Handled {
+        let Some((mission_id, id)) = self.find_session(session) else {
+            return Handled::Ignored(Ignored::ForeignSession);
+        };
+        let attempt = self.attempt_mut(mission_id, id);
+        if error.class() != Class::Overflow || !attempt.is_at_work() {
+            return Handled::Ignored(Ignored::OutOfTurn);
+        }
+        let then = attempt.after_abort(Failure::Host { error });
+        self.abort(now, mission_id, id, then);
+        Handled::Changed
+    }
+
+    pub(crate) fn tool_called(&mut self, now: Millis, session: &SessionId, tool: &str) -> Handled {
+        let limits = self.limits.clone();
+        let Some((mission_id, id)) = self.find_session(session) else {
+            return Handled::Ignored(Ignored::ForeignSession);
+        };
+        let attempt = self.attempt_mut(mission_id, id);
+        attempt.calls += 1;
+        attempt.heard(now, &limits);
+        let calls = attempt.calls;
+        // The blank is still taken: with it the attempt has what it was for.
+        if calls > limits.tool_calls_per_attempt
+            && attempt.is_at_work()
+            && tool != blank_tool(&attempt.subject)
+        {
+            let then = attempt.after_abort(Failure::ToolCalls { calls });
+            self.abort(now, mission_id, id, then);
+        }
+        Handled::Changed
+    }
+
+    pub(crate) fn tool_ended(
+        &mut self,
+        now: Millis,
+        session: &SessionId,
+        tool: &str,
+        failure: Option<&ToolFailure>,
+    ) -> Handled {
+        let most = self.limits.same_errors;
+        let Some((mission_id, id)) = self.find_session(session) else {
+            return Handled::Ignored(Ignored::ForeignSession);
+        };
+        let attempt = self.attempt_mut(mission_id, id);
+        let Some(failure) = failure else {
+            return match attempt.failing.take() {
+                Some(_) => Handled::Changed,
+                None => Handled::Ignored(Ignored::OutOfTurn),
+            };
+        };
+        let fingerprint = failure.fingerprint(tool);
+        let last = attempt.failing.take().filter(|failing| failing.fingerprint == fingerprint);
+        let times = last.map_or(0, |failing| failing.times) + 1;
+        attempt.failing = Some(Failing { fingerprint: fingerprint.clone(), times });
+        if times >= most && attempt.is_at_work() {
+            let error = failure.text(tool);
+            let then = attempt.after_abort(Failure::SameCalls { error, times, fingerprint });
+            self.abort(now, mission_id, id, then);
+        }
+        Handled::Changed
+    }
+
+    pub(crate) fn permission_asked(
+        &mut self,
+        now: Millis,
+        session: &SessionId,
+        permission: String,
+        what: String,
+    ) -> Handled {
+        let until = now + self.limits.permission_ms;
+        let seconds = self.limits.permission_ms / 1_000;
+        let Some((mission_id, id)) = self.find_session(session) else {
+            return Handled::Ignored(Ignored::ForeignSession);
+        };
+        let mission = self.mission_mut(mission_id);
+        let attempt = mission.attempts.get_mut(&id).expect("found just now");
+        if !attempt.is_at_work() || attempt.permissions.contains_key(&permission) {
+            return Handled::Ignored(Ignored::OutOfTurn);
+        }
+        let text = format!(
+            "{} asks: may it {what}? Without an answer it is refused in {seconds} s.",
+            prompt::title(mission, &mission.attempts[&id])
+        );
+        let follower = mission.follower.clone();
+        let asked = Permission { what, until, refusals: 0 };
+        self.attempt_mut(mission_id, id).permissions.insert(permission, asked);
+        self.emit(Effect::ShowToast { session: follower, level: Level::Warning, text });
+        Handled::Changed
+    }
+
+    pub(crate) fn permission_answered(
+        &mut self,
+        now: Millis,
+        session: &SessionId,
+        permission: &str,
+    ) -> Handled {
+        let limits = self.limits.clone();
+        let Some((mission_id, id)) = self.find_session(session) else {
+            return Handled::Ignored(Ignored::ForeignSession);
+        };
+        let attempt = self.attempt_mut(mission_id, id);
+        if attempt.permissions.remove(permission).is_none() {
+            return Handled::Ignored(Ignored::OutOfTurn);
+        }
+        attempt.heard(now, &limits);
+        Handled::Changed
+    }
+
+    /// Refuses what nobody has answered in time. A session that hears of no refusal is aborted.
+    fn refuse_permissions(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
+        let limits = self.limits.clone();
+        let (wait_ms, again_ms) = (limits.permission_ms, limits.sweep_ms);
+        let attempt = self.attempt_mut(mission_id, id);
+        attempt.wait(now, &limits);
+        let Some(session) = attempt.session.clone() else { return };
+        let mut refused = Vec::new();
+        for (permission, asked) in attempt.permissions.iter_mut().filter(|(_, asked)| asked.until <= now) {
+            if asked.refusals >= REFUSALS_MOST {
+                let then =
+                    AfterAbort::Fail { failure: Failure::NotAllowed { what: asked.what.clone(), wait_ms } };
+                return self.abort(now, mission_id, id, then);
+            }
+            asked.refusals += 1;
+            asked.until = now + again_ms;
+            refused.push((permission.clone(), asked.what.clone()));
+        }
+        for (permission, what) in refused {
+            self.attempt_mut(mission_id, id).not_allowed = Some(what);
+            self.emit(Effect::RefusePermission { session: session.clone(), permission });
+        }
     }
 
     pub(crate) fn turn_ended(
@@ -346,6 +518,7 @@ impl Engine {
         let attempt = self.attempt_mut(mission_id, id);
         attempt.turn = Turn::Aborting { effect, until, then };
         attempt.look_up = None;
+        attempt.permissions.clear();
         attempt.heard(now, &limits);
         match attempt.session.clone() {
             Some(session) => self.emit(Effect::AbortSession { effect, session }),
@@ -408,6 +581,11 @@ impl Engine {
                     // Hashing files has no consequences; it is simply asked again.
                     attempt.wait(now, &limits);
                     self.take_snapshot(mission_id, id);
+                }
+                Turn::Prompting { .. } | Turn::Working { .. }
+                    if attempt.permissions.values().any(|asked| asked.until <= now) =>
+                {
+                    self.refuse_permissions(now, mission_id, id);
                 }
                 Turn::Opening { .. } | Turn::Prompting { .. } | Turn::Working { .. } => {
                     self.look_up(now, mission_id, id);

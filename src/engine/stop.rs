@@ -55,12 +55,14 @@ impl Engine {
         }
     }
 
-    /// Puts a worker back into the queue whose files are being hashed: they have not been touched.
+    /// Puts a worker back into the queue whose files are being hashed. Before the first attempt none has been touched.
     pub(crate) fn put_back(&mut self, id: MissionId, attempt_id: AttemptId) {
         let mission = self.mission_mut(id);
         let attempt = mission.attempts.get_mut(&attempt_id).expect("the caller holds a live attempt's id");
         attempt.turn = Turn::Queued { not_before: None };
-        if let Some(task) = attempt.subject.worker_task().and_then(|task| mission.tasks.get_mut(task)) {
+        if let Some(task) = attempt.subject.worker_task().and_then(|task| mission.tasks.get_mut(task))
+            && task.before.is_none()
+        {
             task.state = TaskState::Ready { attempt: attempt_id };
         }
     }

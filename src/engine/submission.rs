@@ -127,6 +127,7 @@ impl Engine {
     /// The turn is over: goes on with what was submitted, or asks again, or gives up.
     pub(crate) fn conclude(&mut self, now: Millis, mission_id: MissionId, id: AttemptId, facts: &TurnFacts) {
         let (nudges_most, tasks_max) = (self.limits.nudges, self.limits.plan_tasks);
+        let wait_ms = self.limits.permission_ms;
         self.prompt_taken(mission_id, id);
         let attempt = self.attempt_mut(mission_id, id);
         if attempt.submission.is_some() {
@@ -134,6 +135,13 @@ impl Engine {
         }
         if let Some(error) = &facts.error {
             return self.fail(now, mission_id, id, Failure::Host { error: error.clone() });
+        }
+        if let Some(what) = attempt.not_allowed.take() {
+            if attempt.nudges >= nudges_most {
+                return self.fail(now, mission_id, id, Failure::NotAllowed { what, wait_ms });
+            }
+            attempt.nudges += 1;
+            return self.send_again(now, mission_id, id, Say::NotAllowed { what });
         }
         let mistakes = match blank::fenced(&facts.text) {
             None => Vec::new(),
@@ -152,7 +160,8 @@ impl Engine {
         let attempt = self.attempt_mut(mission_id, id);
         if attempt.nudges < nudges_most {
             attempt.nudges += 1;
-            self.send_again(now, mission_id, id, Say::Nudge { mistakes });
+            let cut = facts.finish.as_deref() == Some("length");
+            self.send_again(now, mission_id, id, Say::Nudge { mistakes, cut });
         } else {
             let nudges = attempt.nudges;
             self.fail(now, mission_id, id, Failure::NoSubmission { nudges });
@@ -185,9 +194,10 @@ impl Engine {
         let session = attempt.session.clone().map(|session| (session, attempt.prompts));
         match (attempt.subject.clone(), attempt.submission.clone()) {
             (Subject::Plan, Some(Submission::Plan { plan })) => self.plan_accepted(mission_id, plan),
-            (Subject::Task { task }, Some(Submission::Work { work })) => {
-                self.check_task(now, mission_id, &task, work, session);
-            }
+            (Subject::Task { task }, Some(Submission::Work { work })) => match work.blocked.clone() {
+                Some(question) => self.task_waits(mission_id, &task, work, session, &question),
+                None => self.check_task(now, mission_id, &task, work, session),
+            },
             (Subject::Review { task }, Some(Submission::Review { review })) => {
                 self.task_reviewed(now, mission_id, &task, review, attempt.recoveries);
             }

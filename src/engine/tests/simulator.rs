@@ -17,7 +17,7 @@ use fastrand::Rng;
 use orchestrator_engine::{
     Agents, Answer, AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Event, Finding, Handled,
     HostError, Interruption, Limits, Millis, Outcome, Question, Role, SessionId, Stage, Task, TaskState,
-    TurnFacts, Verdict,
+    ToolFailure, TurnFacts, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -72,10 +72,13 @@ struct World {
 const ROOT: &str = "ses_root";
 
 /// What is done to a mission, each often enough to meet every state.
-const FAULTS: [&str; 22] = [
+const FAULTS: [&str; 32] = [
     "abort ignored",
+    "answer cut",
     "bad blank",
     "blank as text",
+    "blocked from outside",
+    "check not run",
     "crash",
     "doubled",
     "effect failed",
@@ -86,11 +89,18 @@ const FAULTS: [&str; 22] = [
     "model error",
     "no blank",
     "no finish reason",
+    "nothing changed",
+    "overflow",
+    "parked by the host",
+    "permission asked",
     "prompt untold",
     "rebuild",
+    "refusal ignored",
     "reordered",
     "revised",
     "runaway",
+    "same call",
+    "same finding",
     "session gone",
     "session gone after its turn",
     "stop",
@@ -222,6 +232,7 @@ impl World {
             Effect::CancelChecks { effect } => {
                 self.cancelled_checks.insert(effect);
             }
+            Effect::RefusePermission { session, permission } => self.refuse(&session, permission),
             Effect::ShowToast { .. } | Effect::TellCommander { .. } | Effect::Annotate { .. } => {}
             effect => {
                 // One after another, as the plugin does for each session.
@@ -297,7 +308,9 @@ impl World {
                 self.deliver(5, event);
             }
             Effect::TakeSnapshot { effect, .. } => {
-                self.deliver(2, Event::SnapshotTaken { effect, snapshot: json!({}) })
+                let hash = if self.fault("nothing changed") { 0 } else { self.request() };
+                let snapshot = json!({"files": {"src/x.ts": {"kind": "file", "hash": hash}}});
+                self.deliver(2, Event::SnapshotTaken { effect, snapshot });
             }
             Effect::RunChecks { effect, subject, commands, .. } => {
                 assert!(!commands.is_empty(), "checks without a command");
@@ -343,6 +356,35 @@ impl World {
         if self.fault("hang") {
             return;
         }
+        if self.fault("parked by the host") {
+            let (session, message) = (session.clone(), "slow down".into());
+            return self.deliver(delay, Event::RetryScheduled { session, message, wait_ms: 3_600_000 });
+        }
+        if self.fault("overflow") {
+            let error = HostError::new("ContextOverflowError", "too long");
+            return self.deliver(delay, Event::SessionErred { session: session.clone(), error });
+        }
+        if self.fault("permission asked") {
+            let (session, permission) = (session.clone(), format!("per_{}", effect.0));
+            return self
+                .deliver(delay, Event::PermissionAsked { session, permission, what: "run rm".into() });
+        }
+        if self.fault("same call") {
+            let unread = self.rng.bool();
+            for _ in 0..4 {
+                delay += 100;
+                let tool: String = if unread { "invalid" } else { "read" }.into();
+                self.at(
+                    delay,
+                    Happening::Deliver(Event::ToolCalled { session: session.clone(), tool: tool.clone() }),
+                );
+                let failure =
+                    ToolFailure { command: None, exit_code: None, message: format!("line {delay}") };
+                let ended = Event::ToolEnded { session: session.clone(), tool, failure: Some(failure) };
+                self.at(delay + 10, Happening::Deliver(ended));
+            }
+            return;
+        }
         for _ in 0..self.rng.u64(1..4) {
             delay += self.rng.u64(100..4_000);
             self.deliver(delay, Event::StepStarted { session: session.clone() });
@@ -350,7 +392,12 @@ impl World {
         let mut facts = TurnFacts { finish: Some("stop".into()), error: None, text: "done".into() };
         if self.fault("model error") {
             facts.finish = None;
-            facts.error = Some(HostError::new("APIError", "503"));
+            let status = [503, 429, 400, 401][self.rng.usize(..4)];
+            let retry_after_ms = (status == 429).then(|| self.rng.u64(..200_000));
+            facts.error =
+                Some(HostError { status: Some(status), retry_after_ms, ..HostError::new("APIError", "no") });
+        } else if self.fault("answer cut") {
+            facts.finish = Some("length".into());
         } else if self.fault("no blank") {
             facts.text = "I am done!".into();
         } else {
@@ -388,7 +435,11 @@ impl World {
                 _ => json!({"verdict": "pass", "summary": "good"}),
             }
         } else {
-            json!({"summary": "did it", "files": ["src/x.ts"]})
+            if self.fault("blocked from outside") {
+                json!({"summary": "did a part", "files": [], "blocked": "Which key?"})
+            } else {
+                json!({"summary": "did it", "files": ["src/x.ts"]})
+            }
         };
         (self.blank_event(session, text, &value), value)
     }
@@ -426,7 +477,9 @@ impl World {
     }
 
     fn check_report(&mut self, subject: &CheckSubject) -> CheckReport {
+        let not_run = self.fault("check not run");
         let verdict = match self.rng.u32(..20) {
+            _ if not_run => Verdict::Unknown,
             0..2 => Verdict::Fail,
             2 => Verdict::Unknown,
             _ => Verdict::Pass,
@@ -434,8 +487,13 @@ impl World {
         if matches!(subject, CheckSubject::Task { claimed, .. } if claimed.is_empty()) {
             panic!("checks of a task without a submission");
         }
-        let finding =
-            Finding { code: "COMMAND_FAILED".into(), path: None, message: "1".into(), detail: None };
+        // What is found differs from try to try, as it does where work goes on; now and then nothing moves.
+        let (code, message) = match verdict {
+            _ if not_run => ("CHECK_NOT_RUN", "no".to_owned()),
+            _ if self.fault("same finding") => ("COMMAND_FAILED", "the same".to_owned()),
+            _ => ("COMMAND_FAILED", format!("finding {}", self.request())),
+        };
+        let finding = Finding { code: code.into(), path: None, message, detail: None };
         CheckReport {
             verdict,
             findings: if verdict == Verdict::Pass { vec![] } else { vec![finding] },
@@ -451,12 +509,30 @@ impl World {
             Happening::Deliver(
                 Event::StepStarted { session: s }
                 | Event::StepFinished { session: s, .. }
+                | Event::RetryScheduled { session: s, .. }
+                | Event::SessionErred { session: s, .. }
+                | Event::ToolCalled { session: s, .. }
+                | Event::ToolEnded { session: s, .. }
+                | Event::PermissionAsked { session: s, .. }
                 | Event::PlanSubmitted { session: s, .. }
                 | Event::WorkSubmitted { session: s, .. }
                 | Event::ReviewSubmitted { session: s, .. },
             ) => s != session,
             _ => true,
         });
+    }
+
+    /// The host refuses what the session had asked for, by which its turn ends, unless it does not heed that.
+    fn refuse(&mut self, session: &SessionId, permission: String) {
+        if self.rng.u32(..3) == 0 {
+            *self.faults.entry("refusal ignored").or_default() += 1;
+            return;
+        }
+        let Some(found) = self.sessions.iter().find(|s| s.id == *session && s.busy) else { return };
+        let Some((prompt, _)) = found.prompts.last().cloned() else { return };
+        self.deliver(5, Event::PermissionAnswered { session: session.clone(), permission });
+        let facts = TurnFacts { finish: Some("tool-calls".into()), ..TurnFacts::default() };
+        self.at(20, Happening::EndTurn { session: session.clone(), prompt, facts });
     }
 
     fn end_turn(&mut self, session: &SessionId, prompt: EffectId, facts: TurnFacts) {

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use orchestrator_engine::{
     Agents, Answer, Attempt, CheckReport, Effect, EffectId, Engine, Event, Finding, Handled, HostError,
     Interruption, Limits, Millis, Mission, MissionId, PauseReason, Phase, SessionId, Stage, Subject, TaskId,
-    TaskState, Turn, TurnFacts, Verdict,
+    TaskState, ToolFailure, Turn, TurnFacts, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -117,6 +117,7 @@ fn name(effect: &Effect) -> Option<String> {
         | Effect::TakeSnapshot { .. }
         | Effect::RunChecks { .. }
         | Effect::CancelChecks { .. }
+        | Effect::RefusePermission { .. }
         | Effect::ShowToast { .. }
         | Effect::TellCommander { .. } => {
             Some(serde_json::to_value(effect).unwrap()["type"].as_str().unwrap().to_owned())
@@ -153,6 +154,15 @@ fn samples(scene: &Scene) -> Vec<(&'static str, Millis, Event)> {
     let submitted = |plan| Event::PlanSubmitted { request, session: session.clone(), plan, denied: vec![] };
     let due = scene.engine.next_deadline().map_or(0, |at| at.saturating_sub(scene.now));
     let fence = format!("```json\n{work}\n```");
+    let retries =
+        |wait_ms| Event::RetryScheduled { session: session.clone(), message: "slow down".into(), wait_ms };
+    let tool = |failure| Event::ToolEnded { session: session.clone(), tool: "read".into(), failure };
+    let failure = ToolFailure { command: Some("a".into()), exit_code: None, message: "no such file".into() };
+    let overflow = HostError::new("ContextOverflowError", "too long");
+    let refusal = HostError { status: Some(401), ..HostError::new("APIError", "no key") };
+    let blocked = json!({"summary": "s", "files": [], "blocked": "Which key?"});
+    let mut not_run = report(Verdict::Unknown);
+    not_run.findings[0].code = "CHECK_NOT_RUN".into();
     vec![
         (
             "engineStarted",
@@ -169,6 +179,11 @@ fn samples(scene: &Scene) -> Vec<(&'static str, Millis, Event)> {
         ("planSubmitted", 0, submitted(plan())),
         ("planSubmitted wrong", 0, submitted(json!({}))),
         ("workSubmitted", 0, Event::WorkSubmitted { request, session: session.clone(), work }),
+        (
+            "workSubmitted blocked",
+            0,
+            Event::WorkSubmitted { request, session: session.clone(), work: blocked },
+        ),
         ("reviewSubmitted", 0, Event::ReviewSubmitted { request, session: session.clone(), review }),
         ("planRevised add", 0, revised(json!({"add": [spec("new", &[])]}))),
         ("planRevised cancel", 0, revised(json!({"cancel": ["a"]}))),
@@ -201,14 +216,37 @@ fn samples(scene: &Scene) -> Vec<(&'static str, Millis, Event)> {
             0,
             Event::StepFinished { session: session.clone(), finish: "unknown".into() },
         ),
+        ("retryScheduled", 0, retries(1_000)),
+        ("retryScheduled in an hour", 0, retries(3_600_000)),
+        ("sessionErred", 0, Event::SessionErred { session: session.clone(), error: error() }),
+        ("sessionErred overflow", 0, Event::SessionErred { session: session.clone(), error: overflow }),
+        ("toolCalled", 0, Event::ToolCalled { session: session.clone(), tool: "read".into() }),
+        ("toolEnded", 0, tool(None)),
+        ("toolEnded failed", 0, tool(Some(failure))),
+        (
+            "permissionAsked",
+            0,
+            Event::PermissionAsked {
+                session: session.clone(),
+                permission: "per_1".into(),
+                what: "run rm".into(),
+            },
+        ),
+        (
+            "permissionAnswered",
+            0,
+            Event::PermissionAnswered { session: session.clone(), permission: "per_1".into() },
+        ),
         ("turnEnded", 0, ended(Some(effect), facts(Some("stop")))),
         ("turnEnded earlier", 0, ended(Some(EffectId(0)), facts(Some("stop")))),
         ("turnEnded untold", 0, ended(None, facts(Some("stop")))),
         ("turnEnded error", 0, ended(Some(effect), TurnFacts { error: Some(error()), ..facts(None) })),
+        ("turnEnded refused", 0, ended(Some(effect), TurnFacts { error: Some(refusal), ..facts(None) })),
         ("turnEnded text", 0, ended(Some(effect), TurnFacts { text: fence, ..facts(Some("stop")) })),
         ("snapshotTaken", 0, Event::SnapshotTaken { effect, snapshot: json!({}) }),
         ("checksFinished", 0, Event::ChecksFinished { effect, report: report(Verdict::Pass) }),
         ("checksFinished fail", 0, Event::ChecksFinished { effect, report: report(Verdict::Fail) }),
+        ("checksFinished not run", 0, Event::ChecksFinished { effect, report: not_run }),
         ("todoEdited", 0, Event::TodoEdited { text: "- [ ] mine".into(), cut: false }),
     ]
 }
