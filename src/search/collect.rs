@@ -6,6 +6,7 @@
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The results of one file, and their size in the answer.
 struct Entry<T> {
@@ -25,6 +26,8 @@ struct Kept<K, T> {
 pub(crate) struct Collector<K, T> {
     count_max: usize,
     size_bytes_max: usize,
+    /// Whether the limits were exceeded. Stays so, as what is dropped is only what is not needed for that.
+    is_full: AtomicBool,
     kept: Mutex<Kept<K, T>>,
 }
 
@@ -41,7 +44,7 @@ pub(crate) struct Collected<T> {
 impl<K: Ord, T> Collector<K, T> {
     pub(crate) fn new(count_max: usize, size_bytes_max: usize) -> Collector<K, T> {
         let kept = Mutex::new(Kept { entries: BTreeMap::new(), count: 0, size_bytes: 0 });
-        Collector { count_max, size_bytes_max, kept }
+        Collector { count_max, size_bytes_max, is_full: AtomicBool::new(false), kept }
     }
 
     /// Takes the results of one file, in their order; drops what can no longer be among the first.
@@ -53,6 +56,10 @@ impl<K: Ord, T> Collector<K, T> {
         kept.count += items.len();
         kept.size_bytes += size_bytes;
         kept.entries.insert(key, Entry { items, size_bytes });
+        if self.is_over(kept.count, kept.size_bytes) {
+            // Who reads it takes the lock afterwards; who misses it searches a file in vain.
+            self.is_full.store(true, Ordering::Relaxed);
+        }
         while let Some((_, last)) = kept.entries.last_key_value() {
             let (count, size_bytes) = (kept.count - last.items.len(), kept.size_bytes - last.size_bytes);
             if !self.is_over(count, size_bytes) {
@@ -65,6 +72,9 @@ impl<K: Ord, T> Collector<K, T> {
 
     /// Returns whether results under a key for which `comes_after` the last one kept says no could still count.
     pub(crate) fn is_open_to(&self, comes_after: impl Fn(&K) -> bool) -> bool {
+        if !self.is_full.load(Ordering::Relaxed) {
+            return true;
+        }
         let kept = self.kept.lock();
         match kept.entries.last_key_value() {
             Some((last, _)) => !(self.is_over(kept.count, kept.size_bytes) && comes_after(last)),

@@ -1,4 +1,9 @@
-//! Walks a tree on the pool: one unit per folder, one per batch of its files.
+//! Walks a tree on the pool.
+//!
+//! A unit takes folders and files one after the other, in order of path, for [`GRAIN`]. If there is more by then it
+//! leaves the rest to two new units, one for the sooner and one for the later half. So a small tree is searched by one
+//! worker, without waking another; a large one is soon shared; and what comes first in the answer is found first, so
+//! that a full answer ends the search early.
 
 use crate::error::SearchError;
 use crate::limit::{FILE_BYTES_MAX, GLOB_BYTES_MAX, GLOBS_MAX, TREE_DEPTH_MAX};
@@ -7,18 +12,20 @@ use crate::root::{Entry, Folder, Located};
 use crate::rule::{RuleFiles, Rules};
 use ignore::overrides::{Override, OverrideBuilder};
 use ignore::types::{Types, TypesBuilder};
-use orchestrator_worker::{QUANTUM, Scope};
+use orchestrator_worker::Scope;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::cmp::Reverse;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// How many files a unit takes at most.
-const BATCH_FILES: usize = 32;
+/// How long a unit works before it shares what is left.
+const GRAIN: Duration = Duration::from_micros(500);
 
 /// How much of a file too large to be searched is read, to tell whether it is text.
 const BINARY_HEAD_BYTES: u64 = 8 * 1024;
@@ -193,8 +200,8 @@ impl<V: Search> Work for Walk<V> {
     fn begin(self: Arc<Self>, scope: &Scope<'_>) {
         let Located { folder, path, is_folder } = &self.base;
         if *is_folder {
-            let rules = Rules::above(folder, path);
-            self.folder(path, &rules, 0, scope);
+            let above = Rules::above(folder, path);
+            self.work(vec![Step::Folder { path: path.clone(), above, depth: 0 }], scope);
         } else {
             let file = FoundFile { folder: folder.clone(), relative: folder.show(path), path: path.clone() };
             let is_left_out = self.filter.globs.matched(path, false).is_ignore()
@@ -217,15 +224,11 @@ impl<V: Search> Walk<V> {
         Walk { base, filter, counts: Counts::default(), visitor, pending: AtomicUsize::new(1) }
     }
 
-    fn spawn(
-        self: &Arc<Self>,
-        scope: &Scope<'_>,
-        unit: impl FnOnce(&Arc<Self>, &Scope<'_>) + Send + 'static,
-    ) {
+    fn spawn(self: &Arc<Self>, steps: Vec<Step>, scope: &Scope<'_>) {
         self.pending.fetch_add(1, Ordering::Relaxed);
         let walk = Arc::clone(self);
         scope.spawn(move |scope| {
-            unit(&walk, scope);
+            walk.work(steps, scope);
             walk.end_unit(scope);
         });
     }
@@ -238,9 +241,40 @@ impl<V: Search> Walk<V> {
         }
     }
 
-    /// Reads one folder; spawns a unit for each subfolder and batch of files, and takes the first batch itself.
-    fn folder(self: &Arc<Self>, folder: &Path, above: &Arc<Rules>, depth: usize, scope: &Scope<'_>) {
-        let Ok(reader) = self.base.folder.read(folder) else {
+    /// Takes steps from the end, until there are none or the unit's time is over: a unit is never interrupted, and many
+    /// files to be parsed may take seconds.
+    fn work(self: &Arc<Self>, mut steps: Vec<Step>, scope: &Scope<'_>) {
+        let started = Instant::now();
+        while let Some(step) = steps.pop() {
+            if scope.is_stopped() {
+                return;
+            }
+            match step {
+                Step::Folder { path, above, depth } => self.folder(path, &above, depth, &mut steps),
+                Step::File { above, name } => {
+                    let relative = above.show(&name);
+                    // Since the file was found, others may have filled the answer with what comes before it.
+                    if self.visitor.wants_file(&relative) {
+                        let (folder, path) = (self.base.folder.clone(), above.path.join(&name));
+                        self.visitor.visit(&FoundFile { folder, path, relative }, &self.counts, scope);
+                    }
+                }
+            }
+            if !steps.is_empty() && started.elapsed() >= GRAIN {
+                let sooner = steps.split_off(steps.len() / 2);
+                if !steps.is_empty() {
+                    self.spawn(steps, scope);
+                }
+                // Last, since a worker goes on with what it spawned last.
+                self.spawn(sooner, scope);
+                return;
+            }
+        }
+    }
+
+    /// Reads one folder, and adds its files and subfolders to `steps`, the first last.
+    fn folder(&self, path: PathBuf, above: &Arc<Rules>, depth: usize, steps: &mut Vec<Step>) {
+        let Ok(reader) = self.base.folder.read(&path) else {
             Counts::add(&self.counts.unreadable);
             return;
         };
@@ -258,54 +292,60 @@ impl<V: Search> Walk<V> {
         let rules = if self.filter.no_ignore {
             Arc::clone(above)
         } else {
-            above.with_folder(&self.base.folder, folder, rule_files)
+            above.with_folder(&self.base.folder, &path, rule_files)
         };
-        let mut files = Vec::new();
+        // In the order of the paths in the answer, in which a folder's name is followed by a slash.
+        let key = |entry: &Entry| {
+            let slash: &[u8] = if entry.file_type.is_dir() { b"/" } else { b"" };
+            let name = entry.name.as_encoded_bytes();
+            name.iter().chain(slash).copied().collect::<Vec<u8>>()
+        };
+        entries.sort_by_cached_key(|entry| Reverse(key(entry)));
+        let relative = self.base.folder.show(&path);
+        let listed = Arc::new(Listed { path, relative });
         for Entry { file_type, name } in entries {
-            let path = folder.join(&name);
+            let path = listed.path.join(&name);
             let is_hidden = name.as_encoded_bytes().first() == Some(&b'.');
             if name == ".git" || !self.filter.admits(&path, file_type.is_dir(), is_hidden, &rules) {
                 continue;
             }
-            let relative = self.base.folder.show(&path);
+            let relative = listed.show(&name);
             if file_type.is_dir() {
                 if !self.visitor.wants_folder(&format!("{relative}/")) {
                 } else if depth >= TREE_DEPTH_MAX {
                     self.counts.below_depth.store(true, Ordering::Relaxed);
                 } else {
-                    let rules = Arc::clone(&rules);
-                    self.spawn(scope, move |walk, scope| walk.folder(&path, &rules, depth + 1, scope));
+                    steps.push(Step::Folder { path, above: Arc::clone(&rules), depth: depth + 1 });
                 }
             } else if !file_type.is_file() {
                 Counts::add(&self.counts.special);
             } else if self.visitor.wants_file(&relative) {
-                files.push(FoundFile { folder: self.base.folder.clone(), path, relative });
+                steps.push(Step::File { above: Arc::clone(&listed), name });
             }
         }
-        while files.len() > BATCH_FILES {
-            let batch = files.split_off(files.len() - BATCH_FILES);
-            self.spawn(scope, move |walk, scope| walk.batch(batch, scope));
-        }
-        self.batch(files, scope);
     }
+}
 
-    /// Visits files, and leaves the rest to a new unit when a turn's time is over: a unit is never interrupted, and 32
-    /// files to be parsed may take a second.
-    fn batch(self: &Arc<Self>, mut files: Vec<FoundFile>, scope: &Scope<'_>) {
-        let started = Instant::now();
-        while let Some(file) = files.pop() {
-            if scope.is_stopped() {
-                return;
-            }
-            // Since the file was found, others may have filled the answer with what comes before it.
-            if self.visitor.wants_file(&file.relative) {
-                self.visitor.visit(&file, &self.counts, scope);
-            }
-            if !files.is_empty() && started.elapsed() >= QUANTUM {
-                self.spawn(scope, move |walk, scope| walk.batch(files, scope));
-                return;
-            }
-        }
+/// Something that a walk has yet to do.
+enum Step {
+    /// A folder to be read, with the rules that hold in it from above.
+    Folder { path: PathBuf, above: Arc<Rules>, depth: usize },
+    /// A file to be visited.
+    File { above: Arc<Listed>, name: OsString },
+}
+
+/// A folder that was read.
+struct Listed {
+    path: PathBuf,
+    /// As shown.
+    relative: String,
+}
+
+impl Listed {
+    /// Returns the path of an entry as it is shown.
+    fn show(&self, name: &OsStr) -> String {
+        let name = name.to_string_lossy();
+        if self.relative.is_empty() { name.into_owned() } else { format!("{}/{name}", self.relative) }
     }
 }
 

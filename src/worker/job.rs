@@ -21,6 +21,17 @@ pub enum Lane {
     Background,
 }
 
+/// Where a job stands for its next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Interactive, and has had next to nothing yet.
+    Fresh,
+    /// Interactive.
+    Interactive,
+    /// In the background, or interactive with its budget used up.
+    Background,
+}
+
 /// How a job ended when it did not end well.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -173,12 +184,14 @@ impl State {
         self.spent_us.fetch_add(spent_us, Ordering::Relaxed);
     }
 
-    /// Returns the lane for the next turn: its own, until it has used up `budget`.
-    pub(crate) fn lane(&self, budget: Duration) -> Lane {
-        if u128::from(self.spent_us.load(Ordering::Relaxed)) >= budget.as_micros() {
-            Lane::Background
-        } else {
-            self.lane
+    /// Returns the line for the next turn: that of the job's lane, until it has used up its budgets.
+    pub(crate) fn line(&self, fresh_budget: Duration, interactive_budget: Duration) -> Line {
+        let spent = Duration::from_micros(self.spent_us.load(Ordering::Relaxed));
+        match self.lane {
+            Lane::Background => Line::Background,
+            Lane::Interactive if spent < fresh_budget => Line::Fresh,
+            Lane::Interactive if spent < interactive_budget => Line::Interactive,
+            Lane::Interactive => Line::Background,
         }
     }
 

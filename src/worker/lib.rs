@@ -9,9 +9,10 @@
 //!   deque", SPAA 2005; `crossbeam-deque`). Its owner takes the newest unit, an idle worker steals the oldest.
 //! - **Turns between jobs.** A job waits in its lane's line with at most one place in it. A worker takes the first job,
 //!   runs its units for [`QUANTUM`], puts what is left back and the job at the end of the line.
-//! - **Two lanes.** [`Lane::Interactive`] goes first. Every [`AGEING_TURNS`]th turn of a worker looks at
-//!   [`Lane::Background`] first, so background work never starves. A job that has used [`INTERACTIVE_BUDGET`] goes on in
-//!   the background lane, so that small jobs overtake large ones without having to say that they are small.
+//! - **Two lanes.** [`Lane::Interactive`] goes first, and in it a job that has had less than [`FRESH_BUDGET`]. Every
+//!   [`AGEING_TURNS`]th turn of a worker looks at [`Lane::Background`] first, so background work never starves. A job that
+//!   has used [`INTERACTIVE_BUDGET`] goes on in the background lane, so that small jobs overtake large ones without having
+//!   to say that they are small.
 //!
 //! Invariant: a job that was accepted ends exactly once, as done, cancelled, late, failed or shut down, whatever its
 //! units do; a worker's own deque holds units of one job only, that of its turn.
@@ -38,5 +39,6 @@ mod sleep;
 
 pub use job::{Job, JobError, Lane, Ticket, UNITS_MAX};
 pub use pool::{
-    AGEING_TURNS, Counters, INTERACTIVE_BUDGET, JOBS_MAX, Pool, QUANTUM, Scope, StartError, SubmitError,
+    AGEING_TURNS, Counters, FRESH_BUDGET, INTERACTIVE_BUDGET, JOBS_MAX, Pool, QUANTUM, Scope, StartError,
+    SubmitError,
 };

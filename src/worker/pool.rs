@@ -1,6 +1,6 @@
 //! The threads, and the rules by which they choose what to run next.
 
-use crate::job::{Job, JobError, Lane, State, Task, Ticket, panic_message};
+use crate::job::{Job, JobError, Line, State, Task, Ticket, panic_message};
 use crate::sleep::Sleep;
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 use parking_lot::Mutex;
@@ -14,7 +14,11 @@ use thiserror::Error;
 /// How long a worker stays with one job while others wait. A unit is never interrupted, so this is a lower bound.
 pub const QUANTUM: Duration = Duration::from_millis(2);
 
-/// A worker looks at the background lane first in one of this many turns.
+/// The core time in which an interactive job is fresh: it goes before those that have had more, and a worker leaves such
+/// a job for it after this long. So a small job waits for the units that run, not for every other job's turn.
+pub const FRESH_BUDGET: Duration = Duration::from_micros(500);
+
+/// A worker looks at the background lane first, and at fresh jobs last, in one of this many turns.
 pub const AGEING_TURNS: u64 = 8;
 
 /// The core time after which an interactive job goes on in the background lane.
@@ -102,6 +106,7 @@ impl Pool {
     pub fn new(workers_count: usize) -> Result<Pool, StartError> {
         let deques: Vec<Deque<Task>> = (0..workers_count.max(1)).map(|_| Deque::new_lifo()).collect();
         let shared = Arc::new(Shared {
+            fresh: Injector::new(),
             interactive: Injector::new(),
             background: Injector::new(),
             stealers: deques.iter().map(Deque::stealer).collect(),
@@ -215,6 +220,7 @@ pub struct Scope<'a> {
     shared: &'a Shared,
     local: &'a Deque<Task>,
     job: &'a Arc<State>,
+    turn: &'a Turn,
 }
 
 impl Scope<'_> {
@@ -225,6 +231,12 @@ impl Scope<'_> {
             self.local.push(Task { job: Arc::clone(self.job), unit: Box::new(unit) });
             self.shared.sleep.wake_one();
         }
+    }
+
+    /// Returns whether another job waits for this worker and the job's turn is over. A unit with more to do then spawns
+    /// the rest and returns.
+    pub fn is_turn_over(&self) -> bool {
+        self.shared.is_over(self.turn)
     }
 
     /// Returns whether the job was cancelled, is late, has failed or is being shut down; a long unit asks now and then
@@ -240,16 +252,23 @@ struct Intake {
     jobs_live: usize,
 }
 
-/// What a worker's turn is about.
-enum Turn {
+/// What a worker's turn begins with.
+enum Next {
     /// The first job in a line.
     Job(Arc<State>),
     /// A unit stolen from another worker, and with it a turn for the unit's job.
     Stolen(Task),
 }
 
+/// A worker's time with one job.
+struct Turn {
+    started: Instant,
+    line: Line,
+}
+
 /// What the workers share.
 struct Shared {
+    fresh: Injector<Arc<State>>,
     interactive: Injector<Arc<State>>,
     background: Injector<Arc<State>>,
     stealers: Vec<Stealer<Task>>,
@@ -282,47 +301,56 @@ impl Shared {
     }
 
     /// Finds something to do: a job in line, else a unit of a job that another worker has.
-    fn next_turn(&self, index: usize, turns_count: u64) -> Option<Turn> {
-        let lanes = if turns_count % AGEING_TURNS == AGEING_TURNS - 1 {
-            [&self.background, &self.interactive]
-        } else {
-            [&self.interactive, &self.background]
-        };
-        let job = lanes.into_iter().find_map(|lane| steal(|| lane.steal()));
-        job.map(Turn::Job).or_else(|| {
+    fn next_turn(&self, index: usize, turns_count: u64) -> Option<Next> {
+        let mut lines = [&self.fresh, &self.interactive, &self.background];
+        if turns_count % AGEING_TURNS == AGEING_TURNS - 1 {
+            lines.reverse();
+        }
+        let job = lines.into_iter().find_map(|line| steal(|| line.steal()));
+        job.map(Next::Job).or_else(|| {
             let count = self.stealers.len();
             (1..count)
                 .map(|offset| &self.stealers[(index + offset) % count])
                 .find_map(|stealer| steal(|| stealer.steal()))
-                .map(Turn::Stolen)
+                .map(Next::Stolen)
         })
     }
 
-    /// Runs units of one job until there are none, or until the quantum is over and someone waits.
-    fn take_turn(&self, turn: Turn, local: &Deque<Task>) {
-        let started = Instant::now();
-        let (job, mut next) = match turn {
-            Turn::Job(job) => {
+    /// Runs units of one job until there are none, or until the turn is over.
+    fn take_turn(&self, next: Next, local: &Deque<Task>) {
+        let (job, mut next) = match next {
+            Next::Job(job) => {
                 job.begin_turn();
                 (job, None)
             }
-            Turn::Stolen(task) => {
+            Next::Stolen(task) => {
                 self.steals.fetch_add(1, Ordering::Relaxed);
                 (Arc::clone(&task.job), Some(task))
             }
         };
+        let turn = Turn { started: Instant::now(), line: job.line(FRESH_BUDGET, INTERACTIVE_BUDGET) };
         while let Some(task) = next.take().or_else(|| self.next_unit(&job, local)) {
-            self.run(task, local);
-            if started.elapsed() >= QUANTUM && self.is_anyone_in_line() {
+            self.run(task, local, &turn);
+            if self.is_over(&turn) {
                 break;
             }
         }
-        job.add_spent(started.elapsed());
+        job.add_spent(turn.started.elapsed());
         while let Some(task) = local.pop() {
             job.queue.push(task);
         }
         if !job.queue.is_empty() {
             self.queue_turn(&job);
+        }
+    }
+
+    fn is_over(&self, turn: &Turn) -> bool {
+        let spent = turn.started.elapsed();
+        match turn.line {
+            _ if spent < FRESH_BUDGET => false,
+            Line::Fresh => self.is_anyone_in_line(),
+            Line::Interactive | Line::Background if !self.fresh.is_empty() => true,
+            Line::Interactive | Line::Background => spent >= QUANTUM && self.is_anyone_in_line(),
         }
     }
 
@@ -344,9 +372,9 @@ impl Shared {
     }
 
     /// Runs one unit inside the panic guard and ends the job when it was the last.
-    fn run(&self, task: Task, local: &Deque<Task>) {
+    fn run(&self, task: Task, local: &Deque<Task>, turn: &Turn) {
         let Task { job, unit } = task;
-        let scope = Scope { shared: self, local, job: &job };
+        let scope = Scope { shared: self, local, job: &job, turn };
         // What a unit drops may panic too, so an unrun unit is dropped inside the guard as well.
         let guarded = catch_unwind(AssertUnwindSafe(|| {
             if scope.is_stopped() {
@@ -380,9 +408,10 @@ impl Shared {
     /// Puts `job` at the end of its line, unless it has a place in one.
     fn queue_turn(&self, job: &Arc<State>) {
         if job.claim_turn() {
-            match job.lane(INTERACTIVE_BUDGET) {
-                Lane::Interactive => self.interactive.push(Arc::clone(job)),
-                Lane::Background => self.background.push(Arc::clone(job)),
+            match job.line(FRESH_BUDGET, INTERACTIVE_BUDGET) {
+                Line::Fresh => self.fresh.push(Arc::clone(job)),
+                Line::Interactive => self.interactive.push(Arc::clone(job)),
+                Line::Background => self.background.push(Arc::clone(job)),
             }
             self.sleep.wake_one();
         }
@@ -396,7 +425,7 @@ impl Shared {
     }
 
     fn is_anyone_in_line(&self) -> bool {
-        !self.interactive.is_empty() || !self.background.is_empty()
+        !self.fresh.is_empty() || !self.interactive.is_empty() || !self.background.is_empty()
     }
 
     fn has_work(&self) -> bool {
@@ -418,7 +447,7 @@ fn steal<T>(attempt: impl Fn() -> Steal<T>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::UNITS_MAX;
+    use crate::{Lane, UNITS_MAX};
     use std::sync::Barrier;
     use std::sync::atomic::AtomicUsize;
     use std::sync::mpsc::{Receiver, Sender, channel};
