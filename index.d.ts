@@ -73,6 +73,10 @@ export interface EngineObserver {
     fault(fault: Extract<Notice, {
         type: "fault";
     }>): void;
+    /** The engine goes on after a fault. */
+    recovered?(notice: Extract<Notice, {
+        type: "recovered";
+    }>): void;
 }
 /** A running engine. Closing it settles what waits. */
 export interface Engine {
@@ -390,10 +394,15 @@ export type Notice =
       value: unknown
     }
   | {
+      again: boolean
       code: string
       message: string
       retryMs: number
       type: "fault"
+    }
+  | {
+      code: string
+      type: "recovered"
     }
 /**
  * An output of the engine, in the imperative. One with an `effect` number has an outcome, which comes back as an

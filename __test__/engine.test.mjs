@@ -44,6 +44,22 @@ function open(directory = project(), options = {}) {
   return { engine, directory, effects, faults, until, effect }
 }
 
+/** An engine as the addon has it, with all of its notices. */
+function openRaw(directory = project()) {
+  const notices = []
+  let wake = () => {}
+  const engine = binding.engineOpen(JSON.stringify({ directory }), (json) => {
+    notices.push(JSON.parse(json))
+    wake()
+  })
+  /** The first notice, past or future, for which it holds. */
+  const until = async (is) => {
+    while (!notices.some(is)) await new Promise((resolve) => (wake = resolve))
+    return notices.find(is)
+  }
+  return { engine, directory, notices, until }
+}
+
 const requested = (objective = "Build it") => ({ type: "missionRequested", session: "ses_root", objective })
 
 const plan = {
@@ -203,6 +219,45 @@ const checks = {
     engine.close()
   },
 
+  async "a full disk makes missions wait, and nothing is lost"() {
+    const { engine, directory, notices, until } = openRaw()
+    const post = (event) => binding.enginePost(engine, JSON.stringify([event]))
+    const effect = (is) => until(({ effects }) => effects?.some(is)).then(({ effects }) => effects.find(is))
+    const answered = (request) => effect((e) => e.type === "reply" && e.request === request).then(({ answer }) => answer)
+    const submitted = (request) => ({ type: "planSubmitted", request, session: "ses_planner", plan, denied: [] })
+
+    post({ ...requested(), request: 1 })
+    const opened = await effect((e) => e.type === "openSession")
+    post({ type: "sessionOpened", effect: opened.effect, session: "ses_planner" })
+    const prompt = await effect((e) => e.type === "prompt")
+    post({ type: "promptSent", effect: prompt.effect })
+    binding.fillDisk(engine, true)
+    post(submitted(2))
+    assert.equal((await answered(2)).code, "JOURNAL_DISK_FULL")
+    // Told once; and what would go on without bounds is aborted when it lasts.
+    await effect((e) => e.type === "abortSession" && e.session === "ses_planner")
+    await until(({ type, again }) => type === "fault" && again)
+    assert.equal(notices.filter(({ type, again }) => type === "fault" && !again).length, 1)
+    post(submitted(3))
+    const later = await answered(3)
+    assert.deepEqual([later.code, /the disk is full/.test(later.text)], ["ENGINE_UNAVAILABLE", true])
+    binding.engineAsk(engine, 1, '{"type":"status","session":"ses_root"}')
+    const { value } = await until(({ type }) => type === "answer")
+    assert.match(value.text, /cannot go on at present: the disk is full/)
+
+    binding.fillDisk(engine, false)
+    await until(({ type }) => type === "recovered")
+    const asked = await effect((e) => e.type === "lookUpSession" && e.session === "ses_planner")
+    post({ type: "sessionLookedUp", effect: asked.effect, session: "ses_planner", prompted: true, busy: true, facts: null })
+    post(submitted(4))
+    assert.equal((await answered(4)).kind, "accepted")
+    post({ type: "turnEnded", session: "ses_planner", prompt: prompt.effect, facts: { finish: "stop", error: null, text: "" } })
+    await effect((e) => e.type === "openSession" && e.title === "m1 work a")
+    binding.engineClose(engine)
+    assert.equal(readMissions(directory)[0].stage, "executing")
+    assert.ok(verifyJournal(directory).sequence > 4)
+  },
+
   async "a panic in a call, in the pool and in the engine leaves the host alive"() {
     assert.throws(() => binding.panicInCall(), /asked to panic/)
     const port = await new Promise((resolve) => {
@@ -212,16 +267,7 @@ const checks = {
     assert.deepEqual([port.id, port.completion.error.code], [7, "WORKER_PANICKED"])
     binding.closePort(port.opened)
 
-    const directory = project()
-    const notices = []
-    let wake = () => {}
-    const engine = binding.engineOpen(JSON.stringify({ directory }), (json) => {
-      notices.push(JSON.parse(json))
-      wake()
-    })
-    const until = async (find) => {
-      while (!notices.some(find)) await new Promise((resolve) => (wake = resolve))
-    }
+    const { engine, until } = openRaw()
     binding.enginePost(engine, JSON.stringify([{ ...requested(), request: 1 }]))
     await until(({ effects }) => effects?.some(({ type }) => type === "reply"))
     binding.panicInEngine(engine)

@@ -1,198 +1,31 @@
 /**
- * Missions on the real OpenCode, with the plugin as it would be published: packed, and installed by OpenCode's own
- * installer. The scripted model plays every role.
- *
- * Most tests share one `opencode serve`. Each has a project of its own, and so an instance of the plugin of its own, and
- * a model of its own, which the project's opencode.json names.
+ * Missions on the real OpenCode: what a user sees of them, and what they may and may not do.
  */
 import assert from "node:assert/strict"
-import { execFileSync } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
-import { after, before, test } from "node:test"
-import { setTimeout as sleep } from "node:timers/promises"
-import { pathToFileURL } from "node:url"
-import { createHome, prepareConfigFolder, runHost, startHost } from "../demo/host.mjs"
-import { startModel } from "../demo/model.mjs"
-import { startRegistry } from "../demo/registry.mjs"
-import { pack } from "../scripts/pack.mjs"
-
-const NAME = "opencode-orchestrator-native"
-/** For one wait; on a quiet machine nothing here takes longer than two seconds. */
-const DEADLINE_MS = 60_000
-/** For a whole mission. */
-const MISSION_MS = 120_000
-
-const folder = mkdtempSync(join(realpathSync(tmpdir()), "mission-test-"))
-let registry, spec, home, host
-/** The native API of the package that OpenCode installed. */
-let readMissions, verifyJournal
-
-before(async () => {
-  registry = await startRegistry({ tarballs: pack(join(folder, "packages")) })
-  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"))
-  spec = `${NAME}@${version}`
-  home = createHome()
-  host = await start()
-  const installed = join(home, ".cache/opencode/packages", spec, "node_modules", NAME)
-  ;({ readMissions, verifyJournal } = await import(pathToFileURL(join(installed, "index.js")).href))
-})
-
-after(async () => {
-  await host?.stop()
-  await registry?.close()
-  if (home) rmSync(home, { recursive: true, force: true, maxRetries: 5 })
-  rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
-})
-
-/** What every host here is started with; the model of a project is named in its own configuration. */
-const common = () => ({ plugin: [spec], model: { url: "http://127.0.0.1:9/v1" }, snapshot: false, home, env: registry.env })
-
-const start = (more) => startHost({ ...common(), project: mkdtempSync(join(folder, "base-")), ...more })
-
-// --- Scenes: a project, its model, and what the roles do ---
-
-const AGENTS = {
-  planner: "^You plan a change",
-  worker: "^You carry out one task",
-  reviewer: "^You judge work",
-  commander: "^You are the commander",
-}
-
-const task = (id, more = {}) => ({
-  id,
-  title: `Write ${id}`,
-  objective: `Write the file ${id}.txt.`,
-  files: [`${id}.txt`],
-  acceptance: [["test", "-s", `${id}.txt`]],
-  ...more,
-})
-const submitPlan = (tasks, checks = [["true"]]) => ({ tool: "submit_plan", args: { tasks, checks } })
-const write = (filePath, content) => ({ tool: "write", args: { filePath, content } })
-const submitWork = (...files) => ({ tool: "submit_work", args: { summary: `Wrote ${files.join(", ")}.`, files } })
-const submitReview = (verdict, ...findings) => ({ tool: "submit_review", args: { verdict, summary: `It is a ${verdict}.`, findings } })
-const say = (text) => ({ text })
-/** What a worker does who makes no trouble. */
-const does = (id) => [write(`${id}.txt`, `by ${id}\n`), submitWork(`${id}.txt`), say(`${id} is done`)]
-/** Keeps a worker in the middle of its turn until `scene.open(name)`. */
-const waitAt = (name) => ({ tool: "bash", args: { command: waiting(name), description: "waits", timeout: DEADLINE_MS } })
-const waiting = (name) => `for i in $(seq 1200); do if [ -e .git/${name} ]; then break; fi; sleep 0.05; done`
-
-/**
- * The rules by which the roles act. A step list is played once in each session of its role; reviewers agree unless
- * `rules`, which come first, say otherwise.
- * @param {{ plan: object[], work?: Record<string, object[]>, rules?: object[] }} roles `work`: by task
- */
-const scenario = ({ plan, work = {}, rules = [] }) => ({
-  agents: AGENTS,
-  rules: [
-    ...rules,
-    { name: "plan", when: { agent: "planner" }, steps: [...plan, say("planned")] },
-    ...Object.entries(work).map(([id, steps]) => ({ name: `work ${id}`, when: isWorker(id), steps })),
-    { name: "review", when: { agent: "reviewer" }, steps: [submitReview("pass"), say("reviewed")] },
-    { name: "command", when: { agent: "commander" }, steps: [say("Off it goes.")], repeat: true },
-  ],
-})
-const isWorker = (id) => ({ agent: "worker", firstUser: `: task ${id}\n` })
-
-/**
- * Makes a project whose model plays the scenario, and gives what a test does with it.
- * @param {import("node:test").TestContext} t
- * @param {{ scenario: object, files?: Record<string, string>, config?: object, limits?: object }} options
- */
-async function setUp(t, { scenario, files = {}, config = {}, limits }) {
-  const model = await startModel({ scenario })
-  t.after(() => model.close())
-  const directory = mkdtempSync(join(folder, "project-"))
-  const put = (file, content) => {
-    mkdirSync(dirname(join(directory, file)), { recursive: true })
-    writeFileSync(join(directory, file), content)
-  }
-  // By its name OpenCode offers a GPT other tools: apply_patch in place of edit and write.
-  const models = { "gpt-5": { name: "Scripted GPT", tool_call: true, limit: { context: 200_000, output: 32_000 } } }
-  const provider = { scripted: { options: { baseURL: model.url }, models } }
-  const plugin = limits && [[spec, { limits }]]
-  put("opencode.json", JSON.stringify({ provider, ...(plugin && { plugin }), ...config }))
-  for (const [file, content] of Object.entries(files)) put(file, content)
-  const git = (...args) => execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@t", ...args], { cwd: directory, stdio: "ignore" })
-  git("init", "-q")
-  git("add", "-A")
-  // OpenCode takes repositories with the same first commit for one.
-  git("commit", "-qm", directory)
-  prepareConfigFolder(join(directory, ".opencode"))
-
-  const scene = {
-    directory,
-    model,
-    /** The host that serves the project. */
-    host,
-    put,
-    read: (file) => readFileSync(join(directory, file), "utf8"),
-    has: (file) => existsSync(join(directory, file)),
-    open: (name) => put(`.git/${name}`, ""),
-    todo: () => scene.read(".opencode/todo.md"),
-    mission: () => readMissions(directory).at(-1),
-    request: (method, path, body, options) =>
-      scene.host.request(method, `${path}?directory=${encodeURIComponent(directory)}`, body, options),
-    createSession: async () => (await scene.request("POST", "/session", { title: "root" })).id,
-    /** Runs a command and gives the text of its answer. */
-    command(session, command, words = "") {
-      const body = { command, arguments: words }
-      const answer = scene.request("POST", `/session/${session}/command`, body, { timeoutMs: MISSION_MS })
-      const text = answer.then(({ parts }) => textOf(parts))
-      text.catch(() => {}) // a test that has failed no longer waits for it
-      return text
-    },
-    messages: (session) => scene.request("GET", `/session/${session}/message`),
-    children: (session) => scene.request("GET", `/session/${session}/children`),
-    status: () => scene.request("GET", "/session/status"),
-    /** Runs OpenCode once in the project. */
-    run: (...args) => runHost({ ...common(), project: directory, args: ["run", ...args], timeoutMs: MISSION_MS }),
-    /** What was asked of the model by a rule, or by those whose name it begins. */
-    asked: (rule) => model.requests.filter((request) => request.rule?.startsWith(rule)),
-    /** Waits until a step of a rule is under way. */
-    reached: (rule, step = 0) => model.waitFor((request) => request.rule === rule && request.step === step, DEADLINE_MS),
-    /** Waits until the mission's summary on disk is as wanted. */
-    until: (what, predicate) => until(what, () => scene.mission() && predicate(scene.mission())),
-  }
-  return scene
-}
-
-const textOf = (parts) => parts.filter(({ type }) => type === "text").map(({ text }) => text).join("\n")
-
-/** Waits for a condition of which nobody is told. */
-async function until(what, condition) {
-  for (const end = Date.now() + DEADLINE_MS; Date.now() < end; await sleep(25)) {
-    const value = await condition()
-    if (value) return value
-  }
-  assert.fail(`not in ${DEADLINE_MS} ms: ${what}`)
-}
-
-/** Waits until the user has been shown a toast in the project. */
-const toasted = ({ directory, host }, text, from) =>
-  host.events().waitFor(({ type, properties, directory: of }) => type === "tui.toast.show" && of === directory && text.test(properties.message), DEADLINE_MS, from)
-
-function isAlive(pid) {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
-}
-
-/** The results of a tool that a model was shown, over all requests of a session. */
-function resultsOf(requests, tool) {
-  const messages = requests.at(-1)?.messages ?? []
-  const calls = new Map(messages.flatMap(({ tool_calls }) => tool_calls ?? []).map((call) => [call.id, call.function.name]))
-  return messages.filter(({ role, tool_call_id }) => role === "tool" && calls.get(tool_call_id) === tool).map(({ content }) => contentText(content))
-}
-const contentText = (content) => (typeof content === "string" ? content : content.map(({ text }) => text ?? "").join("\n"))
-/** The prompts in the newest request of a session. */
-const promptsOf = (requests) => (requests.at(-1)?.messages ?? []).filter(({ role }) => role === "user").map(({ content }) => contentText(content))
-
-// --- Tests ---
+import { test } from "node:test"
+import {
+  DEADLINE_MS,
+  does,
+  isAlive,
+  native,
+  promptsOf,
+  resultsOf,
+  say,
+  scenario,
+  setUp,
+  stage,
+  start,
+  submitPlan,
+  submitReview,
+  submitWork,
+  task,
+  textOf,
+  toasted,
+  until,
+  waitAt,
+  waiting,
+  write,
+} from "./scene.mjs"
 
 test("a mission in `opencode run` keeps the process until it is sealed, and ends with its report", async (t) => {
   // Without it a user's `run` leaves with half the work done, or never ends.
@@ -210,7 +43,7 @@ test("a mission in `opencode run` keeps the process until it is sealed, and ends
 
   const mission = scene.mission();  assert.equal(mission.stage, "sealed")
   assert.deepEqual(mission.tasks.map(({ id, state, tries, wave }) => [id, state, tries, wave]), [["a", "done", 1, 1], ["b", "done", 1, 1], ["c", "done", 1, 2]])
-  assert.ok(verifyJournal(scene.directory).sequence > 10)
+  assert.ok(native.verifyJournal(scene.directory).sequence > 10)
 
   const children = await scene.children(mission.root);  assert.equal(children.length, mission.sessions)
   const marks = children.map(({ metadata }) => metadata.orchestrator)
@@ -426,7 +259,7 @@ test("breaking off the root's turn pauses the mission, and /task without an obje
     scenario: scenario({ plan: [submitPlan([task("a"), task("b", { depends_on: ["a"] })])], work: { a: [{ text: "thinking", fault: "hang" }, ...does("a")], b: does("b") } }),
   })
   const session = await scene.createSession()
-  const mark = host.events().all.length
+  const mark = stage.host.events().all.length
   const first = scene.command(session, "task", "Interrupt").catch(() => "broken off")
   await scene.reached("work a")
   await scene.request("POST", `/session/${session}/abort`)
@@ -471,19 +304,19 @@ test("/status answers at once, in any session and in any process; another proces
   const elsewhere = await scene.command(await scene.createSession(), "status")
   assert.match(elsewhere, /^Mission m1 is executing\. 1 of 2 tasks done\.\n\n- a running: Write a\n- b done: Write b\n\nRound 1, 1 session under way/)
 
-  const mark = host.events().all.length
+  const mark = stage.host.events().all.length
   const inside = scene.command(session, "status")
   const shown = ({ type, properties }) => type === "message.part.updated" && properties.part.sessionID === session && properties.part.text?.startsWith("Mission m1 is executing")
-  await host.events().waitFor(shown, DEADLINE_MS, mark)
+  await stage.host.events().waitFor(shown, DEADLINE_MS, mark)
 
   const other = await start({ project: scene.directory })
   try {
     scene.host = other
     assert.match(await scene.command(await scene.createSession(), "status"), /^Mission m1 is executing\. 1 of 2 tasks done\.\n- a running: Write a\n- b done: Write b/)
-    assert.match(await scene.command(await scene.createSession(), "task", "Another"), new RegExp(`process ${host.pid} owns this project`))
+    assert.match(await scene.command(await scene.createSession(), "task", "Another"), new RegExp(`process ${stage.host.pid} owns this project`))
     assert.equal(scene.mission().id, 1)
   } finally {
-    scene.host = host
+    scene.host = stage.host
     await other.stop()
   }
 
@@ -563,7 +396,7 @@ test("a session without a mission is as it is without the plugin", async (t) => 
   const plain = await start({ plugin: [], home: undefined })
   try {
     for (const { scene, agents } of scenes) {
-      for (const by of [plain, host]) {
+      for (const by of [plain, stage.host]) {
         scene.host = by
         for (const agent of agents) {
           const session = await scene.createSession()
@@ -603,13 +436,13 @@ test("kill -9 in mid-mission costs what was in the air: the next start goes on f
   await working.reached("work b")
   await working.until("a is done", ({ tasks }) => tasks.some(({ id, state }) => id === "a" && state === "done"))
   await until("the check runs", () => checking.has(".git/runs"))
-  await host.kill9()
-  await host.stop()
+  await stage.host.kill9()
+  await stage.host.stop()
 
   // A server goes on by itself, and tells the session when nobody waits in it.
-  host = await start()
+  stage.host = await start()
   for (const scene of [planning, working]) {
-    scene.host = host
+    scene.host = stage.host
     await scene.request("GET", "/config")
     await scene.until("it is sealed", ({ stage }) => stage === "sealed")
     await until("the session is told", async () =>
@@ -625,7 +458,7 @@ test("kill -9 in mid-mission costs what was in the air: the next start goes on f
   assert.equal(code, 0, stderr)
   assert.match(stdout, /Mission m1 is sealed\. 1 of 1 task done\./)
 
-  for (const scene of scenes) verifyJournal(scene.directory)
+  for (const scene of scenes) native.verifyJournal(scene.directory)
   // Every session was gone on with, and what had been done was not done again.
   const hadPrompts = (requests, ...wanted) => {
     assert.equal(new Set(requests.map(({ sessionID }) => sessionID)).size, 1)

@@ -238,6 +238,20 @@ test("fault html: a page with status 200", async (t) => {
   assert.match(await response.text(), /^<!doctype html>/)
 })
 
+test("fault drop: the connection breaks before an answer", async (t) => {
+  const server = await model(t, [{ name: "r", when: {}, steps: [{ fault: "drop" }] }])
+  await assert.rejects(post(server, [["user", "x"]], { stream: true }), TypeError)
+  assert.equal(server.requests[0].aborted, false)
+})
+
+test("faults badChunk and sseError: a stream of something else", async (t) => {
+  const server = await model(t, [{ name: "r", when: {}, steps: [{ fault: "badChunk" }, { fault: "sseError" }] }])
+  const data = async () => (await (await post(server, [["user", "x"]], { stream: true })).text()).replace(/^data: /, "")
+  const bad = await data()
+  assert.throws(() => JSON.parse(bad), SyntaxError)
+  assert.equal(JSON.parse(await data()).error.type, "overloaded_error")
+})
+
 test("fault contextOverflow: 400 with OpenAI's code", async (t) => {
   const server = await model(t, [{ name: "r", when: {}, steps: [{ fault: "contextOverflow" }] }])
   const response = await post(server, [["user", "x"]], { stream: true })

@@ -63,7 +63,7 @@ const step = z
     delayMs: z.number().min(0).optional(),
     /** Wait before each further piece of a stream. */
     chunkDelayMs: z.number().min(0).optional(),
-    fault: z.enum(["noFinish", "hang", "cut", "html", "contextOverflow", "malformedArgs", "emptyAnswer"]).optional(),
+    fault: z.enum(["noFinish", "hang", "cut", "drop", "html", "badChunk", "sseError", "contextOverflow", "malformedArgs", "emptyAnswer"]).optional(),
     /** Answer with this HTTP error, `headers` (e.g. retry-after) and `body`. */
     httpStatus: z.int().min(400).max(599).optional(),
     headers: z.record(z.string(), z.string()).optional(),
@@ -82,7 +82,7 @@ const step = z
     if ((has("headers") || has("body")) && !has("httpStatus")) refuse("headers and body need an httpStatus")
     if (given.fault === "malformedArgs" && !has("tool") && !has("tools")) refuse("malformedArgs needs a tool", "fault")
 
-    const wordless = ["html", "contextOverflow", "emptyAnswer"].includes(given.fault ?? "")
+    const wordless = ["drop", "html", "badChunk", "sseError", "contextOverflow", "emptyAnswer"].includes(given.fault ?? "")
     const silent = has("httpStatus") ? "httpStatus" : wordless ? "fault" : null
     const spoken = /** @type {const} */ (["text", "reasoning", "tool", "tools", "finish"]).filter(has)
     if (silent && spoken.length > 0) refuse(`cannot be combined with ${spoken.join(", ")}`, silent)
@@ -249,7 +249,7 @@ export async function startModel({ scenario, port = 0, log }) {
 
       res.once("close", () => {
         request.endedAt = Date.now()
-        request.aborted = !res.writableFinished && answer.fault !== "cut"
+        request.aborted = !res.writableFinished && answer.fault !== "cut" && answer.fault !== "drop"
         notifyAll(request)
         log?.(request)
       })
@@ -428,6 +428,15 @@ async function play(res, answer, { request, stream }) {
   }
   if (answer.fault === "html") {
     res.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>Gateway</title><h1>Please sign in</h1>\n")
+    return
+  }
+  if (answer.fault === "drop") {
+    res.socket?.destroy()
+    return
+  }
+  if (answer.fault === "badChunk" || answer.fault === "sseError") {
+    const data = answer.fault === "badChunk" ? '{"choices": [' : JSON.stringify(errorBody("The engine is overloaded, try again later.", "overloaded_error"))
+    res.writeHead(200, { "content-type": "text/event-stream" }).end(`data: ${data}\n\n`)
     return
   }
   const hangs = answer.fault === "hang"

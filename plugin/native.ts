@@ -239,6 +239,8 @@ export type Request = WithRequest extends infer E ? (E extends unknown ? Omit<E,
 export interface EngineObserver {
   effect(effect: Exclude<Effect, { type: "reply" }>): void
   fault(fault: Extract<Notice, { type: "fault" }>): void
+  /** The engine goes on after a fault. */
+  recovered?(notice: Extract<Notice, { type: "recovered" }>): void
 }
 
 /** A running engine. Closing it settles what waits. */
@@ -302,6 +304,8 @@ export function openEngine(options: OpenOptions, observer: EngineObserver): Engi
         return waiting.get(notice.id)?.resolve(notice.value)
       case "fault":
         return observer.fault(notice)
+      case "recovered":
+        return observer.recovered?.(notice)
       case "ready":
         return
       default:

@@ -223,10 +223,15 @@ export type Notice =
       value: unknown
     }
   | {
+      again: boolean
       code: string
       message: string
       retryMs: number
       type: "fault"
+    }
+  | {
+      code: string
+      type: "recovered"
     }
 /**
  * An output of the engine, in the imperative. One with an `effect` number has an outcome, which comes back as an

@@ -39,7 +39,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     // The log is the last resort; when it cannot be had either, there is nobody left to tell.
     client.app.log({ body: { service: "orchestrator", level: "error", message } }).catch(() => {})
   }
-  const toast = (variant: "warning" | "error", message: string) =>
+  const toast = (variant: "success" | "warning" | "error", message: string) =>
     client.tui
       .showToast({ body: { title: "Orchestrator", variant, message }, query: { directory } })
       .catch((error: unknown) => failed("showing a toast", error))
@@ -90,10 +90,15 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
               return effects.run(effect)
           }
         },
-        fault: ({ code, message, retryMs }) => {
-          failed(code, new Error(message))
-          void toast("error", message)
+        fault: ({ code, message, retryMs, again }) => {
+          if (!again) {
+            failed(code, new Error(message))
+            void toast("error", retryMs > 0 ? `Missions wait: ${message}` : message)
+          }
           if (retryMs >= GIVE_UP_RETRY_MS) follow.fault(`The engine cannot go on: ${message} (${code})`)
+        },
+        recovered: ({ code }) => {
+          void toast("success", `Missions go on: what stood against it is over (${code}).`)
         },
       },
     )

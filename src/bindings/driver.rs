@@ -62,14 +62,18 @@ pub(crate) enum Notice {
     Effects { effects: Vec<Effect> },
     /// The answer to a question.
     Answer { id: u64, value: Value },
-    /// The engine cannot go on at present; it is rebuilt from the journal in `retry_ms`.
-    Fault { code: String, message: String, retry_ms: u64 },
+    /// The engine cannot go on at present; it is rebuilt from the journal in `retry_ms`. `again` when that has been told
+    /// and is still so.
+    Fault { code: String, message: String, retry_ms: u64, again: bool },
+    /// The engine goes on after a fault.
+    Recovered { code: String },
 }
 
 enum Message {
     Post(Vec<Event>),
     Ask { id: u64, inquiry: Inquiry },
     Panic,
+    FillDisk(bool),
     Close,
 }
 
@@ -91,6 +95,8 @@ const RETRY_FIRST_MS: u64 = 500;
 const RETRY_MAX_MS: u64 = 30_000;
 /// The host's tool that has another session work.
 const DELEGATING_TOOL: &str = "task";
+/// The number of an effect whose outcome nobody waits for; the engine's begin at 1.
+const UNTRACKED: EffectId = EffectId(0);
 const TODO_FILE: &str = ".opencode/todo.md";
 
 impl Driver {
@@ -119,6 +125,8 @@ impl Driver {
             now: 0,
             retry_ms: RETRY_FIRST_MS,
             retry_at: 0,
+            fault: None,
+            is_disk_full: false,
             todo_seen: None,
         };
         let thread = std::thread::Builder::new()
@@ -141,6 +149,11 @@ impl Driver {
     /// Makes the thread panic in the middle of a batch, to prove that it survives.
     pub(crate) fn panic(&self) -> bool {
         self.sender.send(Message::Panic).is_ok()
+    }
+
+    /// Has the journal find the disk full until told otherwise, to prove that missions survive it.
+    pub(crate) fn fill_disk(&self, full: bool) -> bool {
+        self.sender.send(Message::FillDisk(full)).is_ok()
     }
 
     /// Ends the checks that run, gives the project back and ends the thread. What was acknowledged is durable.
@@ -203,6 +216,10 @@ struct Worker {
     now: Millis,
     retry_ms: u64,
     retry_at: Millis,
+    /// What the engine cannot go on for, until it does.
+    fault: Option<Fault>,
+    /// For tests.
+    is_disk_full: bool,
     todo_seen: Option<(SystemTime, u64)>,
 }
 
@@ -245,6 +262,7 @@ impl Worker {
                         (self.sink)(&Notice::Answer { id, value });
                     }
                     Message::Panic => panics = true,
+                    Message::FillDisk(full) => self.is_disk_full = full,
                     Message::Close => {
                         closes = true;
                         break;
@@ -284,11 +302,7 @@ impl Worker {
                 self.rebuild();
             }
             if self.core.is_none() {
-                return self.refuse(
-                    &events,
-                    "ENGINE_UNAVAILABLE",
-                    "the engine is being rebuilt; try again in a moment",
-                );
+                return self.refuse(&events, "ENGINE_UNAVAILABLE", &self.unavailable());
             }
         }
         let Some(core) = &mut self.core else { return };
@@ -354,8 +368,15 @@ impl Worker {
         if bodies.is_empty() && changes.is_empty() {
             return Ok(());
         }
+        if self.is_disk_full {
+            let message = "the disk is full, as was asked for".to_owned();
+            return Err(Fault { code: "JOURNAL_DISK_FULL".into(), message });
+        }
         core.head = core.journal.append(core.head, bodies, &changes)?.sequence;
         self.retry_ms = RETRY_FIRST_MS;
+        if let Some(Fault { code, .. }) = self.fault.take() {
+            (self.sink)(&Notice::Recovered { code });
+        }
         Ok(())
     }
 
@@ -483,7 +504,7 @@ impl Worker {
             }
             Err(error) => {
                 let (code, message) = (error.code().to_owned(), chain(&error));
-                (self.sink)(&Notice::Fault { code, message, retry_ms: 0 });
+                (self.sink)(&Notice::Fault { code, message, retry_ms: 0, again: false });
             }
         }
         self.todo_seen = self.todo_metadata();
@@ -540,7 +561,7 @@ impl Worker {
                 "unavailable": true,
                 "allowed": false,
                 "reason": "The engine is being rebuilt; nothing may be written now.",
-                "text": "The engine is being rebuilt from the journal; try again in a moment.",
+                "text": self.unavailable(),
                 "missions": [],
             }),
         }
@@ -598,6 +619,18 @@ impl Worker {
         self.batch(vec![Event::EngineStarted { limits, agents }], false);
     }
 
+    /// Why nothing can be done at present, for people and models.
+    fn unavailable(&self) -> String {
+        match &self.fault {
+            Some(Fault { code, message }) => {
+                format!(
+                    "The engine cannot go on at present: {message} ({code}). Nothing is lost; it is tried again."
+                )
+            }
+            None => "The engine is being rebuilt from the journal; try again in a moment.".into(),
+        }
+    }
+
     fn replay(&mut self) -> Result<Core, Fault> {
         let (journal, records) = Journal::open(&self.state_dir)?;
         let mut engine = Engine::default();
@@ -638,12 +671,30 @@ impl Worker {
 
     /// Gives the engine in memory up, says so, and refuses what waits for an answer.
     fn fault(&mut self, fault: Fault, requests: &[RequestId]) {
-        self.core = None;
+        let core = self.core.take();
         self.retry_at = self.now + self.retry_ms;
-        let Fault { code, message } = fault;
-        self.answer_refused(requests, &code, &message);
-        (self.sink)(&Notice::Fault { code, message, retry_ms: self.retry_ms });
+        let Fault { code, message } = &fault;
+        self.answer_refused(requests, code, message);
+        let again = self.fault.as_ref().is_some_and(|last| last.code == *code);
+        if again && let Some(core) = core {
+            self.rest(&core);
+        }
+        let (code, message) = (code.clone(), message.clone());
+        (self.sink)(&Notice::Fault { code, message, retry_ms: self.retry_ms, again });
+        self.fault = Some(fault);
         self.retry_ms = (self.retry_ms * 2).min(RETRY_MAX_MS);
+    }
+
+    /// Has the sessions at work aborted: what they do could be neither taken nor bounded. They are looked up, and gone on
+    /// with, when the engine can go on.
+    fn rest(&self, core: &Core) {
+        let sessions = core.engine.sessions_at_work();
+        let effect = UNTRACKED;
+        let effects: Vec<_> =
+            sessions.into_iter().map(|session| Effect::AbortSession { effect, session }).collect();
+        if !effects.is_empty() {
+            (self.sink)(&Notice::Effects { effects });
+        }
     }
 
     fn refuse(&self, events: &[Event], code: &str, text: &str) {
@@ -691,7 +742,7 @@ fn handle(engine: &mut Engine, now: Millis, event: Event, bodies: &mut Vec<Strin
         return handle(engine, now, event, bodies, sink);
     }
     // Whatever else was too large is as good as lost; the engine asks again when it misses it.
-    sink(&Notice::Fault { code: "EVENT_TOO_LARGE".into(), message: text, retry_ms: 0 });
+    sink(&Notice::Fault { code: "EVENT_TOO_LARGE".into(), message: text, retry_ms: 0, again: false });
 }
 
 fn request_of(event: &Event) -> Option<RequestId> {

@@ -66,6 +66,12 @@ pub fn panic_in_pool(port: &External<Port>, id: f64) -> napi::Result<(), String>
     })
 }
 
+/// Has the engine's journal find the disk full, or no longer.
+#[napi(catch_unwind, ts_args_type = "engine: ExternalObject<'Engine'>, full: boolean")]
+pub fn fill_disk(engine: &External<EngineHandle>, full: bool) -> napi::Result<(), String> {
+    engine.with(|driver| driver.fill_disk(full))
+}
+
 /// Panics on the engine's thread, which gives a notice of it and rebuilds the engine from the journal.
 #[napi(catch_unwind, ts_args_type = "engine: ExternalObject<'Engine'>")]
 pub fn panic_in_engine(engine: &External<EngineHandle>) -> napi::Result<(), String> {

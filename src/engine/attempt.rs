@@ -362,6 +362,16 @@ impl Engine {
         Some((mission, &mission.attempts[&attempt]))
     }
 
+    /// The sessions in which a turn is under way, as far as is known.
+    #[must_use]
+    pub fn sessions_at_work(&self) -> Vec<SessionId> {
+        let attempts = self.missions.values().flat_map(|mission| mission.attempts.values());
+        attempts
+            .filter(|attempt| attempt.is_at_work())
+            .filter_map(|attempt| attempt.session.clone())
+            .collect()
+    }
+
     /// The mission in which this session had a part that is over.
     pub(crate) fn former_attempt(&self, session: &SessionId) -> Option<&Mission> {
         self.missions.values().find(|mission| mission.sessions.contains(session))
