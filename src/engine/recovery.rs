@@ -305,7 +305,7 @@ impl Engine {
         mission.failures += 1;
         if let Some(task) = attempt.subject.worker_task().and_then(|task| mission.tasks.get_mut(task)) {
             task.note(format!("The session broke off: {failure}."));
-            task.is_unproven = failure.class().is_providers();
+            task.broke_off = !failure.class().is_providers();
             if let Failure::SameCalls { fingerprint, error, .. } = &failure
                 && let Some(reason) = task.meets_again([(fingerprint.clone(), error.as_str())], same_errors)
             {

@@ -40,8 +40,8 @@ pub struct Task {
     pub(crate) errors: BTreeMap<String, u64>,
     /// What became of the last attempts, oldest first.
     pub(crate) log: VecDeque<String>,
-    /// Whether the last attempt ended by a failure of the provider, which says nothing about the task.
-    pub(crate) is_unproven: bool,
+    /// Whether the last attempt broke off for no fault of the provider, so that what it has moved counts.
+    pub(crate) broke_off: bool,
     pub started: Option<Millis>,
     pub ended: Option<Millis>,
 }
@@ -111,7 +111,7 @@ impl Task {
             stagnant: 0,
             errors: BTreeMap::new(),
             log: VecDeque::new(),
-            is_unproven: false,
+            broke_off: false,
             started: None,
             ended: None,
         }
@@ -154,13 +154,13 @@ impl Task {
         asked
     }
 
-    /// Takes the files as an attempt without a result has left them, and counts whether it has moved anything.
+    /// Takes the files as they are before a fresh session, and counts whether an attempt that broke off has moved any.
     pub(crate) fn take_checkpoint(&mut self, snapshot: Value) {
         let last = self.checkpoint.as_ref().or(self.before.as_ref());
-        if !self.is_unproven {
+        if self.broke_off {
             self.stagnant = if last == Some(&snapshot) { self.stagnant + 1 } else { 0 };
         }
-        self.is_unproven = false;
+        self.broke_off = false;
         self.checkpoint = Some(snapshot);
     }
 
