@@ -85,7 +85,8 @@ export interface Cursor {
    */
   column: number
   /**
-   * Line as in the results; 0 when results are whole files.
+   * Line as in the results; 0 when results are whole files, or when they were last changed, in microseconds since the
+   * epoch, if they are sorted by that.
    */
   line: number
   /**
@@ -388,7 +389,8 @@ export interface AstSearchOptions {
      */
     column: number
     /**
-     * Line as in the results; 0 when results are whole files.
+     * Line as in the results; 0 when results are whole files, or when they were last changed, in microseconds since the
+     * epoch, if they are sorted by that.
      */
     line: number
     /**
@@ -465,7 +467,7 @@ export interface FileStatsOptions {
  */
 export interface GlobOptions {
   /**
-   * Return the results after this place: `next` of an earlier answer to the same options. Only with `sort: "path"`.
+   * Return the results after this place: `next` of an earlier answer to the same options.
    */
   after?: {
     /**
@@ -473,7 +475,8 @@ export interface GlobOptions {
      */
     column: number
     /**
-     * Line as in the results; 0 when results are whole files.
+     * Line as in the results; 0 when results are whole files, or when they were last changed, in microseconds since the
+     * epoch, if they are sorted by that.
      */
     line: number
     /**
@@ -493,6 +496,11 @@ export interface GlobOptions {
    * List files that .gitignore, .ignore and the like hide.
    */
   noIgnore?: boolean
+  /**
+   * Read `pattern` as ripgrep's `--glob`: it may begin with `!`, and what it matches is listed although ignore files
+   * or a leading dot hide it.
+   */
+  overrideIgnore?: boolean
   /**
    * The folder to search, relative to the project root or absolute inside it.
    */
@@ -522,7 +530,8 @@ export interface GrepOptions {
      */
     column: number
     /**
-     * Line as in the results; 0 when results are whole files.
+     * Line as in the results; 0 when results are whole files, or when they were last changed, in microseconds since the
+     * epoch, if they are sorted by that.
      */
     line: number
     /**
@@ -571,6 +580,10 @@ export interface GrepOptions {
    * What to return.
    */
   output?: "lines" | "files" | "counts"
+  /**
+   * Search what `globs` name although ignore files or a leading dot hide it, as with ripgrep's `--glob`.
+   */
+  overrideIgnore?: boolean
   /**
    * The folder or file to search, relative to the project root or absolute inside it.
    */

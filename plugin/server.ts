@@ -3,6 +3,7 @@
  * a failure of ours never reaches the host: the one deliberate throw is the refusal of a call in `tool.execute.before`.
  */
 import type { Config, Hooks, PluginInput, PluginModule, PluginOptions } from "@opencode-ai/plugin"
+import { builtins } from "./builtins.ts"
 import { createEffects, type Model } from "./effects.ts"
 import { createFollow } from "./follow.ts"
 import {
@@ -28,7 +29,7 @@ const MODEL_WAIT_MS = 2_000
 
 async function server(input: PluginInput, options?: PluginOptions): Promise<Hooks> {
   const { client, directory } = input
-  const limits = limitsOf(options)
+  const { limits, replaceBuiltins } = settingsOf(options)
   const models = new Map<string, Model>()
   let registered: Registered | undefined
   let engine: Engine | undefined
@@ -54,7 +55,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     failed,
   })
   const watch = createWatch(effects, post)
-  const tools = createTools(directory, () => engine)
+  const tools = { ...createTools(directory, () => engine), ...(replaceBuiltins ? builtins() : {}) }
 
   /** The model with which the user's session speaks; its children use the same. */
   async function modelOf(root: string): Promise<Model | undefined> {
@@ -294,13 +295,21 @@ const TASK_PROMPT =
   "Answer now with one short sentence."
 const COMMAND_PROMPT = "The engine answers this command itself. Answer with one short sentence."
 
+/** What the plugin's options say. */
+interface Settings {
+  limits: Limits
+  /** Whether our tools take the place of the host's `grep` and `glob`. */
+  replaceBuiltins: boolean
+}
+
 /** @throws Error naming every mistake in the plugin's options */
-function limitsOf(options: PluginOptions | undefined): Limits {
-  const unknown = Object.keys(options ?? {}).filter((key) => key !== "limits")
-  const mistakes = unknown.map((key) => ({ path: key, message: "no such option; known is limits" }))
-  const limits = options?.["limits"] ?? {}
+function settingsOf(options: PluginOptions | undefined): Settings {
+  const { limits = {}, replaceBuiltins = false, ...unknown } = options ?? {}
+  const mistakes = Object.keys(unknown).map((path) => ({ path, message: "no such option; known are limits, replaceBuiltins" }))
   mistakes.push(...checkLimits(limits))
-  if (mistakes.length === 0) return limits as Limits
+  if (typeof replaceBuiltins !== "boolean") {
+    mistakes.push({ path: "replaceBuiltins", message: `expected true or false, found ${JSON.stringify(replaceBuiltins)}` })
+  } else if (mistakes.length === 0) return { limits: limits as Limits, replaceBuiltins }
   const lines = mistakes.map(({ path, message }) => `${path}: ${message}`)
   throw new Error(`options of the orchestrator plugin: ${lines.join("; ")}`)
 }

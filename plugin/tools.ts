@@ -2,15 +2,16 @@
  * The tools of a mission: typed blanks that a role fills in, and searches. Arguments go to the native side as they are;
  * it validates them and answers with the path of every mistake.
  */
-import type { ToolContext, ToolDefinition } from "@opencode-ai/plugin"
+import type { ToolContext, ToolDefinition, ToolResult } from "@opencode-ai/plugin"
 import { blankSchema, toolSchemas, toolText, type Engine, type ToolName } from "./native.ts"
 import type { Answer } from "./protocol.ts"
 
-interface Tool {
+/** A tool as it is registered. */
+export interface Tool {
   description: string
   /** JSON schema of the arguments, made from the Rust types. */
   schema: object
-  execute(args: unknown, context: ToolContext): Promise<string>
+  execute(args: unknown, context: ToolContext): Promise<ToolResult>
 }
 
 const NO_MISSION = "There is no mission in this project. The user starts one with /task."

@@ -13,7 +13,8 @@ use std::sync::atomic::Ordering;
 pub struct Cursor {
     /// Path as in the results.
     pub path: String,
-    /// Line as in the results; 0 when results are whole files.
+    /// Line as in the results; 0 when results are whole files, or when they were last changed, in microseconds since the
+    /// epoch, if they are sorted by that.
     pub line: u64,
     /// Column as in the results; 0 when results are whole files.
     pub column: u64,

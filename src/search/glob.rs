@@ -4,6 +4,7 @@ use crate::answer::{Coverage, Cursor, count_of};
 use crate::collect::Collector;
 use crate::error::SearchError;
 use crate::limit::{ANSWER_BYTES_MAX, GLOB_BYTES_MAX, Limit, RESULTS_MAX};
+use crate::pattern;
 use crate::query::{ToText, Tool, check_range, default_path, default_results};
 use crate::root::Root;
 use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length};
@@ -12,7 +13,8 @@ use orchestrator_worker::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The order of the results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +45,10 @@ pub struct Options {
     /// List files that .gitignore, .ignore and the like hide.
     #[serde(default)]
     pub no_ignore: bool,
+    /// Read `pattern` as ripgrep's `--glob`: it may begin with `!`, and what it matches is listed although ignore files
+    /// or a leading dot hide it.
+    #[serde(default)]
+    pub override_ignore: bool,
     /// The order of the results.
     #[serde(default)]
     pub sort: Sort,
@@ -50,7 +56,7 @@ pub struct Options {
     #[serde(default = "default_results")]
     #[schemars(range(min = 1, max = RESULTS_MAX))]
     pub max_results: u32,
-    /// Return the results after this place: `next` of an earlier answer to the same options. Only with `sort: "path"`.
+    /// Return the results after this place: `next` of an earlier answer to the same options.
     #[serde(default)]
     pub after: Option<Cursor>,
 }
@@ -82,15 +88,68 @@ impl ToText for Answer {
 
 /// A prepared file search.
 pub(crate) struct Glob {
-    matcher: GlobMatcher,
+    /// `None` when the walk's filter does the matching.
+    pattern: Option<Arc<Pattern>>,
     /// The base as shown, with a trailing `/` unless it is the root: what is cut off before the pattern is applied.
     base: String,
-    /// The folders every match is in, relative to the base, with a trailing `/` unless empty.
-    prefix: String,
-    names_only: bool,
     options: Options,
-    /// Keyed by time, if that is the order, then by path.
-    found: Collector<(Option<Reverse<SystemTime>>, String), String>,
+    found: Collector<Key, Found>,
+}
+
+/// What results are sorted by: time, if that is the order, then path.
+type Key = (Option<Reverse<u64>>, String);
+
+struct Found {
+    path: String,
+    /// When it was last changed, if that is the order.
+    modified: Option<u64>,
+}
+
+/// A compiled glob.
+struct Pattern {
+    matcher: GlobMatcher,
+    /// Whether names are matched, at any depth, and not paths.
+    names_only: bool,
+    /// What the folders on the way to a match are called, from the base on, as far as that is fixed.
+    folders: Vec<GlobMatcher>,
+    /// Whether a match may lie deeper than `folders` say.
+    is_open: bool,
+}
+
+impl Pattern {
+    fn compile(pattern: &str) -> Result<Pattern, globset::Error> {
+        let compile = |pattern: &str| -> Result<GlobMatcher, globset::Error> {
+            let glob = GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build()?;
+            Ok(glob.compile_matcher())
+        };
+        let matcher = compile(pattern)?;
+        let parts: Vec<&str> = pattern.split('/').collect();
+        let (_, folders) = parts.split_last().unwrap_or((&"", &[]));
+        // A part that may match `/`, or is only a piece of a brace that does, says nothing of one folder.
+        let is_fixed = |part: &&&str| {
+            let balanced =
+                |open: char, close: char| part.matches(open).count() == part.matches(close).count();
+            !part.contains("**") && !part.contains(['[', ']', '\\']) && balanced('{', '}')
+        };
+        let fixed = folders.iter().take_while(is_fixed).map(|part| compile(part));
+        let fixed = fixed.collect::<Result<Vec<_>, _>>()?;
+        let is_open = fixed.len() < folders.len() || parts.last().is_some_and(|last| !is_fixed(&last));
+        Ok(Pattern { matcher, names_only: folders.is_empty(), folders: fixed, is_open })
+    }
+
+    fn matches(&self, below: &str) -> bool {
+        self.matcher.is_match(if self.names_only { file_name(below) } else { below })
+    }
+
+    /// Returns whether the folder `below`, which ends in `/` unless it is the base, can hold a match.
+    fn leads_through(&self, below: &str) -> bool {
+        if self.names_only {
+            return true;
+        }
+        let names: Vec<&str> = below.split_terminator('/').collect();
+        (self.is_open || names.len() <= self.folders.len())
+            && names.iter().zip(&self.folders).all(|(name, folder)| folder.is_match(name))
+    }
 }
 
 impl Tool for Glob {
@@ -101,36 +160,30 @@ impl Tool for Glob {
     fn prepare(root: &Root, options: Options) -> Result<Walk<Glob>, SearchError> {
         check_length("pattern", options.pattern.len(), GLOB_BYTES_MAX)?;
         check_range("maxResults", options.max_results, 1, RESULTS_MAX)?;
-        if options.sort == Sort::Modified && options.after.is_some() {
-            return Err(SearchError::BadOptions {
-                path: "after".to_owned(),
-                reason: "needs sort: \"path\", since times change between calls".to_owned(),
-            });
-        }
         let base = root.find(&options.path)?;
         let pattern = options.pattern.strip_prefix("./").unwrap_or(&options.pattern);
-        let pattern = pattern.strip_prefix('/').unwrap_or(pattern);
-        if pattern.is_empty() {
+        let relative = pattern.strip_prefix('/').unwrap_or(pattern);
+        if relative.is_empty() {
             return Err(SearchError::BadPattern {
                 reason: "is empty and would match nothing; use ** for every file".to_owned(),
             });
         }
-        let matcher = GlobBuilder::new(pattern)
-            .literal_separator(true)
-            .backslash_escape(true)
-            .build()
-            .map_err(|error| SearchError::BadGlob {
-                option: "pattern".to_owned(),
-                reason: error.to_string(),
-            })?
-            .compile_matcher();
-        let filter = Filter::compile(&base.path, &[], &[], options.hidden, options.no_ignore)?;
+        let bad = |reason: String| SearchError::BadGlob { option: "pattern".to_owned(), reason };
+        let (pattern, globs) = if options.override_ignore {
+            (None, vec![pattern.to_owned()])
+        } else {
+            let pattern = pattern::cached(relative, || Pattern::compile(relative));
+            (Some(pattern.map_err(|error| bad(error.to_string()))?), Vec::new())
+        };
+        let filter = Filter::compile(&base.path, &globs, &[], options.hidden, options.no_ignore);
+        let filter = filter.map_err(|error| {
+            if let SearchError::BadGlob { reason, .. } = error { bad(reason) } else { error }
+        })?;
+        let filter = Filter { override_ignore: options.override_ignore, ..filter };
         let shown_base = base.shown();
         let visitor = Glob {
-            matcher,
+            pattern,
             base: if shown_base.is_empty() { shown_base } else { format!("{shown_base}/") },
-            prefix: fixed_prefix(pattern).to_owned(),
-            names_only: !pattern.contains('/'),
             found: Collector::new(options.max_results as usize, ANSWER_BYTES_MAX),
             options,
         };
@@ -147,20 +200,23 @@ impl Glob {
     fn is_open_to(&self, relative: &str) -> bool {
         self.options.sort == Sort::Modified || self.found.is_open_to(|(_, last)| relative > last.as_str())
     }
+
+    /// Returns whether the cursor has passed all that is sorted by path up to `relative`.
+    fn is_past(&self, is_past: impl FnOnce(&Cursor) -> bool) -> bool {
+        self.options.sort == Sort::Path && self.options.after.as_ref().is_some_and(is_past)
+    }
 }
 
 impl Visit for Glob {
     fn wants_folder(&self, relative: &str) -> bool {
-        let below = self.below_base(relative);
-        (self.prefix.starts_with(below) || below.starts_with(&self.prefix))
-            && !self.options.after.as_ref().is_some_and(|after| after.is_past_folder(relative))
+        self.pattern.as_ref().is_none_or(|pattern| pattern.leads_through(self.below_base(relative)))
+            && !self.is_past(|after| after.is_past_folder(relative))
             && self.is_open_to(relative)
     }
 
     fn wants_file(&self, relative: &str) -> bool {
-        let below = self.below_base(relative);
-        self.matcher.is_match(if self.names_only { file_name(below) } else { below })
-            && self.options.after.as_ref().is_none_or(|after| relative > after.path.as_str())
+        self.pattern.as_ref().is_none_or(|pattern| pattern.matches(self.below_base(relative)))
+            && !self.is_past(|after| relative <= after.path.as_str())
             && self.is_open_to(relative)
     }
 
@@ -168,7 +224,7 @@ impl Visit for Glob {
         let modified = match self.options.sort {
             Sort::Path => None,
             Sort::Modified => match file.folder.modified(&file.path) {
-                Ok(time) => Some(Reverse(time)),
+                Ok(time) => Some(micros(time)),
                 Err(_unreadable) => {
                     Counts::add(&counts.unreadable);
                     return;
@@ -176,8 +232,14 @@ impl Visit for Glob {
             },
         };
         Counts::add(&counts.searched);
-        let size_bytes = path_bytes(&file.relative);
-        self.found.offer((modified, file.relative.clone()), vec![file.relative.clone()], size_bytes);
+        let path = file.relative.clone();
+        let is_past =
+            |after: &Cursor| (Some(Reverse(after.line)), &after.path) >= (modified.map(Reverse), &path);
+        if modified.is_some() && self.options.after.as_ref().is_some_and(is_past) {
+            return;
+        }
+        let size_bytes = path_bytes(&path);
+        self.found.offer((modified.map(Reverse), path.clone()), vec![Found { path, modified }], size_bytes);
     }
 }
 
@@ -185,7 +247,7 @@ impl Search for Glob {
     type Answer = Answer;
 
     fn answer(&self, counts: &Counts, timed_out: bool) -> Result<Answer, SearchError> {
-        let found = self.found.finish(|path| path_bytes(path), |_, _| false);
+        let found = self.found.finish(|found| path_bytes(&found.path), |_, _| false);
         let mut limits = Vec::new();
         if found.over_count {
             limits.push(Limit::MaxResults);
@@ -193,18 +255,20 @@ impl Search for Glob {
         if found.over_size {
             limits.push(Limit::AnswerBytes);
         }
-        let next = match (self.options.sort, found.items.last()) {
-            (Sort::Path, Some(last)) => Some(Cursor { path: last.clone(), line: 0, column: 0 }),
-            (Sort::Path, None) | (Sort::Modified, _) => None,
-        };
-        Ok(Answer { coverage: Coverage::new(counts, limits, timed_out, next), paths: found.items })
+        let next = found.items.last().map(|Found { path, modified }| Cursor {
+            path: path.clone(),
+            line: modified.unwrap_or(0),
+            column: 0,
+        });
+        let paths = found.items.into_iter().map(|found| found.path).collect();
+        Ok(Answer { coverage: Coverage::new(counts, limits, timed_out, next), paths })
     }
 }
 
-/// Returns the folders at the start of a glob that hold no special character, with their `/`.
-fn fixed_prefix(pattern: &str) -> &str {
-    let special = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
-    pattern[..special].rfind('/').map_or("", |slash| &pattern[..=slash])
+/// Returns a time as a cursor holds it: in microseconds since the epoch, which JSON keeps exactly.
+fn micros(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn file_name(relative: &str) -> &str {
@@ -218,20 +282,30 @@ fn path_bytes(path: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::fixed_prefix;
+    use super::Pattern;
 
     /// Breaks if a search reads folders that cannot hold a match, or passes over one that can.
     #[test]
-    fn the_fixed_prefix_ends_before_the_first_special_character() {
-        for (pattern, expected) in [
-            ("*.rs", ""),
-            ("src/*.rs", "src/"),
-            ("src/a/b.rs", "src/a/"),
-            ("src/a*/b/c.rs", "src/"),
-            ("src/{a,b}/c.rs", "src/"),
-            ("a[/]b/c", ""),
+    fn only_folders_on_the_way_to_a_match_are_read() {
+        for (pattern, through, not_through) in [
+            ("*.rs", &["src/", "a/b/c/"][..], &[][..]),
+            ("**/*.rs", &["src/", "a/b/c/"], &[]),
+            ("src/*.rs", &["src/"], &["srcs/", "src/a/", "a/"]),
+            ("src/a/b.rs", &["src/", "src/a/"], &["src/b/", "src/a/b/", "b/"]),
+            ("src/a*/b/c.rs", &["src/", "src/ax/", "src/a/b/"], &["src/b/", "src/ax/c/", "src/ax/b/d/"]),
+            ("src/{a,b}/c.rs", &["src/", "src/a/", "src/b/"], &["src/c/"]),
+            ("src/{a/x,b}/c.rs", &["src/", "src/a/", "src/a/x/", "src/q/r/"], &["lib/"]),
+            ("a[/]b/c", &["a/", "a/b/", "x/"], &[]),
+            ("p/*/src/**/*.ts", &["p/", "p/q/", "p/q/src/", "p/q/src/r/s/"], &["q/", "p/q/lib/"]),
+            ("a/**", &["a/", "a/b/"], &["b/"]),
+            ("a/b**/c", &["a/", "a/bx/"], &["c/"]),
         ] {
-            assert_eq!(fixed_prefix(pattern), expected, "{pattern}");
+            let compiled = Pattern::compile(pattern).unwrap();
+            for (folders, expected) in [(through, true), (not_through, false)] {
+                for folder in folders {
+                    assert_eq!(compiled.leads_through(folder), expected, "{pattern} {folder}");
+                }
+            }
         }
     }
 }

@@ -77,6 +77,9 @@ pub struct Options {
     /// Search files that .gitignore, .ignore and the like hide.
     #[serde(default)]
     pub no_ignore: bool,
+    /// Search what `globs` name although ignore files or a leading dot hide it, as with ripgrep's `--glob`.
+    #[serde(default)]
+    pub override_ignore: bool,
     /// Lines to show before each match, 0 to 20.
     #[serde(default)]
     #[schemars(range(min = 0, max = 20))]
@@ -211,6 +214,7 @@ impl Tool for Grep {
         let base = root.find(&options.path)?;
         let filter =
             Filter::compile(&base.path, &options.globs, &options.types, options.hidden, options.no_ignore)?;
+        let filter = Filter { override_ignore: options.override_ignore, ..filter };
         let has_context = options.output == Output::Lines;
         let mut searcher = SearcherBuilder::new();
         searcher

@@ -4,6 +4,7 @@ use crate::limit::*;
 use crate::query::start_within;
 use crate::{Answer, Query, Root, SearchError, glob, grep, run, structural};
 use ignore::WalkBuilder;
+use ignore::overrides::OverrideBuilder;
 use orchestrator_worker::{Job, Lane, Pool};
 use serde_json::{Value, json};
 use std::fs;
@@ -256,7 +257,63 @@ fn glob_lists_what_the_pattern_names() {
     }
     let latest = glob(&folder, json!({"pattern": "**/*.ts", "sort": "modified", "maxResults": 3}));
     assert_eq!(latest.paths, ["a.ts", "srcs/e.ts", "src/b.ts"]);
-    assert_eq!((latest.coverage.limits, latest.coverage.next), (vec![Limit::MaxResults], None));
+    assert_eq!(latest.coverage.limits, [Limit::MaxResults]);
+    let (mut paged, mut after) = (Vec::new(), Value::Null);
+    while paged.len() < 100 {
+        let page =
+            glob(&folder, json!({"pattern": "**/*.ts", "sort": "modified", "maxResults": 1, "after": after}));
+        paged.extend(page.paths);
+        after = json!(page.coverage.next);
+        if after.is_null() {
+            break;
+        }
+    }
+    let whole = glob(&folder, json!({"pattern": "**/*.ts", "sort": "modified"}));
+    assert_eq!((paged, whole.paths[..3].to_vec()), (whole.paths, latest.paths));
+}
+
+/// Breaks if globs that are to override leave out what ripgrep's `--glob` brings back, or if others bring it back.
+#[test]
+fn globs_may_override_what_is_hidden() {
+    let folder = project(&[
+        (".git/HEAD", ""),
+        (".gitignore", "gen.ts\nout/\n*.log\n"),
+        ("gen.ts", "x"),
+        ("out/a.ts", "x"),
+        (".b.ts", "x"),
+        (".hidden/c.ts", "x"),
+        ("d.ts", "x"),
+        ("e.log", "x"),
+    ]);
+    let root = folder.path().canonicalize().unwrap();
+    for (glob_pattern, count) in [
+        ("*.ts", 3),
+        ("**/*.ts", 3),
+        ("out/**", 0),
+        ("{out,out/**}", 1),
+        ("!*.ts", 0),
+        ("*.{ts,log}", 4),
+        (".hidden/c.ts", 0),
+        ("/gen.ts", 1),
+    ] {
+        let overrides = OverrideBuilder::new(&root).add(glob_pattern).unwrap().build().unwrap();
+        let walk = WalkBuilder::new(&root).overrides(overrides).sort_by_file_path(Path::cmp).build();
+        let files = walk.map(Result::unwrap).filter(|entry| entry.file_type().unwrap().is_file());
+        let expected: Vec<String> = files
+            .map(|entry| entry.path().strip_prefix(&root).unwrap().to_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(expected.len(), count, "{glob_pattern}: {expected:?}");
+        let overriding = json!({"pattern": glob_pattern, "overrideIgnore": true});
+        assert_eq!(glob(&folder, overriding).paths, expected, "{glob_pattern}");
+        let overriding = json!({"pattern": "x", "globs": [glob_pattern], "overrideIgnore": true});
+        let found = grep(&folder, overriding).matches;
+        assert_eq!(
+            found.iter().map(|found| found.path.clone()).collect::<Vec<_>>(),
+            expected,
+            "{glob_pattern}"
+        );
+    }
+    assert_eq!(glob(&folder, json!({"pattern": "*.ts"})).paths, ["d.ts"]);
 }
 
 /// Breaks if a cut answer does not say so, or if what follows cannot be had by going on.
@@ -477,12 +534,6 @@ fn mistakes_are_told_with_their_place() {
         ),
         ("glob_search", json!({"pattern": "a["}), "SEARCH_BAD_GLOB", "pattern: "),
         ("glob_search", json!({"pattern": "./"}), "SEARCH_BAD_PATTERN", "pattern: is empty"),
-        (
-            "glob_search",
-            json!({"pattern": "*", "sort": "modified", "after": {"path": "a", "line": 0, "column": 0}}),
-            "SEARCH_BAD_OPTIONS",
-            "after: ",
-        ),
         ("ast_search", json!({"pattern": "f()"}), "SEARCH_BAD_OPTIONS", "missing field `language`"),
         (
             "ast_search",

@@ -68,6 +68,8 @@ pub(crate) struct Filter {
     pub(crate) types: Types,
     pub(crate) hidden: bool,
     pub(crate) no_ignore: bool,
+    /// Whether what `globs` name is seen although ignore rules or its name hide it.
+    pub(crate) override_ignore: bool,
 }
 
 impl Filter {
@@ -97,13 +99,17 @@ impl Filter {
             reason: error.to_string(),
         };
         let globs = override_builder.build().map_err(bad)?;
-        Ok(Filter { globs, types: compile_types(types)?, hidden, no_ignore })
+        Ok(Filter { globs, types: compile_types(types)?, hidden, no_ignore, override_ignore: false })
     }
 
-    /// Returns whether the search sees the entry. Globs and types only narrow: what the ignore rules hide stays hidden.
+    /// Returns whether the search sees the entry. Types only narrow, and so do globs unless they are to override: what
+    /// the ignore rules hide stays hidden.
     fn admits(&self, path: &Path, is_folder: bool, is_hidden: bool, rules: &Rules) -> bool {
-        if self.globs.matched(path, is_folder).is_ignore() || self.types.matched(path, is_folder).is_ignore()
-        {
+        let named = self.globs.matched(path, is_folder);
+        if self.override_ignore && named.is_whitelist() {
+            return true;
+        }
+        if named.is_ignore() || self.types.matched(path, is_folder).is_ignore() {
             return false;
         }
         let ruled = if self.no_ignore { ignore::Match::None } else { rules.matched(path, is_folder) };
