@@ -6,7 +6,7 @@ import type { PluginInput } from "@opencode-ai/plugin"
 import type { Effect, Event, HostError, TurnFacts } from "./protocol.ts"
 
 type Client = PluginInput["client"]
-type HostEffect = Exclude<Effect, { type: "reply" | "takeSnapshot" | "runChecks" | "cancelChecks" | "renderTodo" }>
+type HostEffect = Exclude<Effect, { type: "reply" | "takeSnapshot" | "runChecks" | "cancelChecks" | "killCommands" | "renderTodo" }>
 export type Model = { providerID: string; modelID: string }
 
 export interface Effects {

@@ -241,6 +241,8 @@ export interface EngineObserver {
   fault(fault: Extract<Notice, { type: "fault" }>): void
   /** The engine goes on after a fault. */
   recovered?(notice: Extract<Notice, { type: "recovered" }>): void
+  /** The journal has been replayed; what an earlier process had left running has been killed. */
+  ready?(ready: Extract<Notice, { type: "ready" }>): void
 }
 
 /** A running engine. Closing it settles what waits. */
@@ -250,6 +252,11 @@ export interface Engine {
   request(event: Request): Promise<Answer>
   /** @returns what the question's variant says; see `Question` in the protocol */
   ask(question: Inquiry): Promise<unknown>
+  /**
+   * The variables that the shell of a session gets, so that what it leaves running can be found. Without those of the
+   * engine until it has replayed its journal, before which no session of its missions is prompted.
+   */
+  environment(session: string): Record<string, string>
   /** Gives the project back. What was acknowledged is durable. */
   close(): void
   [Symbol.dispose](): void
@@ -265,6 +272,7 @@ export function openEngine(options: OpenOptions, observer: EngineObserver): Engi
   // Counted from the time on, so that a late answer to a request of an earlier process meets nobody.
   let next = Date.now()
   let closed = false
+  const environment: Record<string, string> = {}
 
   /** Sends something under a number of its own, and waits for what comes back under it. */
   function exchange<T>(send: (id: number) => void): Promise<T> {
@@ -307,7 +315,8 @@ export function openEngine(options: OpenOptions, observer: EngineObserver): Engi
       case "recovered":
         return observer.recovered?.(notice)
       case "ready":
-        return
+        Object.assign(environment, notice.environment)
+        return observer.ready?.(notice)
       default:
         notice satisfies never
     }
@@ -329,6 +338,7 @@ export function openEngine(options: OpenOptions, observer: EngineObserver): Engi
     },
     request: (event) => exchange((request) => binding.enginePost(handle, JSON.stringify([{ ...event, request }]))),
     ask: (question) => exchange((id) => binding.engineAsk(handle, id, JSON.stringify(question))),
+    environment: (session) => ({ ...environment, OPENCODE_ORCHESTRATOR_WORK: session }),
     close,
     [Symbol.dispose]: close,
   }
@@ -421,4 +431,114 @@ export function limitsTable(): LimitInfo[] {
 /** The JSON schema of a typed blank: what a role's tool takes. */
 export function blankSchema(blank: "plan" | "work" | "review" | "revision"): object {
   return JSON.parse(native(() => binding.blankSchema(blank)))
+}
+
+// --- Hooks ---
+
+/** Where handlers can be added, with what they are given: the host's hooks of the same names, and our own end. */
+export interface HookPoints {
+  "chat.message": [
+    input: { sessionID: string; model?: { providerID: string; modelID: string } },
+    output: { message: { id: string; agent: string }; parts: object[] },
+  ]
+  /** Before a model request. */
+  "chat.params": [input: { sessionID: string; agent: string; message: { id: string } }, output: { options: object }]
+  /** Before a call of a tool. A handler that throws refuses the call with its message. */
+  "tool.execute.before": [input: { tool: string; sessionID: string; callID: string }, output: { args: object | null }]
+  "experimental.text.complete": [input: { sessionID: string; messageID: string; partID: string }, output: { text: string }]
+  event: [input: { event: { type: string; properties: object } }]
+  /** The plugin ends. Every handler gets `shutdownMs`, and all run, whatever becomes of the others. */
+  shutdown: []
+}
+
+export type HookPoint = keyof HookPoints
+
+/** A handler of one hook. */
+export interface HookHandler<P extends HookPoint = HookPoint> {
+  point: P
+  /** Unique at its point, such as `my-plugin.audit`. Ours begin with `orchestrator.`; the README lists them. */
+  name: string
+  /** Default: `normal`. */
+  phase?: "early" | "normal" | "late"
+  /** Higher runs earlier within a phase. A whole number, default 0. */
+  priority?: number
+  /** Names of handlers at the same point that have run before this one. */
+  after?: string[]
+  run(...args: HookPoints[P]): Promise<void> | void
+}
+
+type AnyHandler = { [P in HookPoint]: HookHandler<P> }[HookPoint]
+
+interface HookRegistry {
+  /** Handlers that were added from outside, by every plugin of this environment. */
+  handlers: AnyHandler[]
+  /** Each running plugin's check that the handlers can be put in order. */
+  checks: Set<() => void>
+}
+
+const HOOKS = Symbol.for("opencode-orchestrator-native.hooks")
+const HOOK_POINTS: readonly HookPoint[] = [
+  "chat.message",
+  "chat.params",
+  "tool.execute.before",
+  "experimental.text.complete",
+  "event",
+  "shutdown",
+]
+
+// The plugin and this module are bundled apart, and another plugin may bring a copy of its own: what they share is the
+// environment.
+const hooks = ((globalThis as { [HOOKS]?: HookRegistry })[HOOKS] ??= { handlers: [], checks: new Set() })
+
+/**
+ * Adds a handler to the hooks of every orchestrator plugin of this environment, and gives the function that removes it.
+ * A handler that was added before the plugin starts is checked at the start.
+ *
+ * @throws OrchestratorError `HOOK_INVALID`, `HOOK_NAME_TAKEN`, `HOOK_DEPENDENCY_UNKNOWN`, `HOOK_DEPENDENCY_LATER` or
+ *   `HOOK_CYCLE`; nothing has been added then
+ */
+export function addHook<P extends HookPoint>(handler: HookHandler<P>): () => void {
+  const added = handler as AnyHandler
+  if (!HOOK_POINTS.includes(added.point) || typeof added.run !== "function") {
+    const known = HOOK_POINTS.join(", ")
+    throw new OrchestratorError("HOOK_INVALID", `a handler needs a point (${known}) and a function run; give both`)
+  }
+  changeHooks([...hooks.handlers, added])
+  return () => changeHooks(hooks.handlers.filter((other) => other !== added))
+}
+
+/** Changes the handlers from outside, or leaves them as they are when a running plugin could not put them in order. */
+function changeHooks(handlers: AnyHandler[]): void {
+  const before = hooks.handlers
+  hooks.handlers = handlers
+  try {
+    for (const check of hooks.checks) check()
+  } catch (error) {
+    hooks.handlers = before
+    throw error
+  }
+}
+
+/**
+ * Puts a plugin's own handlers and those added from outside in order, anew whenever one comes or goes. For the plugin
+ * itself.
+ *
+ * @throws OrchestratorError as `addHook`
+ */
+export function orderHooks(own: HookHandler[]): { at<P extends HookPoint>(point: P): HookHandler<P>[]; close(): void } {
+  const order = new Map<HookPoint, AnyHandler[]>()
+  const check = () => {
+    for (const point of HOOK_POINTS) {
+      const handlers = [...(own as AnyHandler[]), ...hooks.handlers].filter((handler) => handler.point === point)
+      const specs = handlers.map(({ name, phase = "normal", priority = 0, after = [] }) => ({ name, phase, priority, after }))
+      const indices: number[] = JSON.parse(native(() => binding.hookOrder(JSON.stringify(specs))))
+      order.set(point, indices.flatMap((index) => handlers[index] ?? []))
+    }
+  }
+  check()
+  hooks.checks.add(check)
+  return {
+    at: <P extends HookPoint>(point: P) => (order.get(point) ?? []) as unknown as HookHandler<P>[],
+    close: () => void hooks.checks.delete(check),
+  }
 }

@@ -4,8 +4,10 @@
  */
 import type { Config, Hooks, PluginInput, PluginModule, PluginOptions } from "@opencode-ai/plugin"
 import { builtins } from "./builtins.ts"
+import type { Event as HostEvent } from "@opencode-ai/sdk"
 import { createEffects, type Model } from "./effects.ts"
 import { createFollow } from "./follow.ts"
+import { createHooks, handler } from "./hooks.ts"
 import {
   checkLimits,
   hasJournal,
@@ -30,6 +32,7 @@ const MODEL_WAIT_MS = 2_000
 async function server(input: PluginInput, options?: PluginOptions): Promise<Hooks> {
   const { client, directory } = input
   const { limits, replaceBuiltins } = settingsOf(options)
+  const shutdownMs = limits.shutdownMs ?? limitsTable().find(({ name }) => name === "shutdownMs")?.default ?? 0
   const models = new Map<string, Model>()
   let registered: Registered | undefined
   let engine: Engine | undefined
@@ -85,11 +88,18 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
             case "takeSnapshot":
             case "runChecks":
             case "cancelChecks":
+            case "killCommands":
             case "renderTodo":
               return failed("an effect of the native side came out", effect.type)
             default:
               return effects.run(effect)
           }
+        },
+        ready: ({ reaped }) => {
+          if (reaped.length === 0) return
+          const text = `Commands that an earlier process had left running were ended: ${reaped.join(", ")}`
+          failed("starting", new Error(text))
+          void toast("warning", text)
         },
         fault: ({ code, message, retryMs, again }) => {
           if (!again) {
@@ -149,6 +159,126 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     }
   }
 
+  // What the plugin itself does at a hook, under names before or after which other plugins can put theirs.
+  const runner = createHooks(
+    [
+      handler({
+        point: "chat.message",
+        name: "orchestrator.protocol",
+        async run({ sessionID, model }, output) {
+          if (effects.owns(sessionID)) return
+          if (model) models.set(sessionID, model)
+          const isAnswered = follow.message(sessionID, output.message.id, effects.ours(output.parts))
+          if (isAnswered || !engine || !registered) return
+          // While a mission runs, its commander speaks in this session.
+          if (await engine.ask({ type: "follows", session: sessionID })) output.message.agent = registered.agents.commander
+        },
+      }),
+      handler({
+        point: "chat.params",
+        name: "orchestrator.protocol",
+        run({ sessionID, agent }) {
+          if (!HOUSEKEEPING.has(agent) && effects.owns(sessionID)) post({ type: "stepStarted", session: sessionID })
+        },
+      }),
+      handler({
+        point: "chat.params",
+        name: "orchestrator.ui",
+        // It holds the turn while a mission runs: nobody should wait behind it.
+        phase: "late",
+        async run({ sessionID, agent, message }) {
+          if (!HOUSEKEEPING.has(agent) && !effects.owns(sessionID)) await follow.request(sessionID, message.id)
+        },
+      }),
+      handler({
+        point: "experimental.text.complete",
+        name: "orchestrator.ui",
+        async run({ sessionID }, output) {
+          if (!effects.owns(sessionID)) output.text = await follow.complete(sessionID, output.text)
+        },
+      }),
+      handler({
+        point: "tool.execute.before",
+        name: "orchestrator.ui",
+        phase: "early",
+        run({ sessionID }) {
+          if (!effects.owns(sessionID)) follow.tool(sessionID)
+        },
+      }),
+      handler({
+        point: "tool.execute.before",
+        name: "orchestrator.protocol",
+        run({ tool, sessionID }) {
+          watch.calls({ tool, sessionID })
+        },
+      }),
+      handler({
+        point: "tool.execute.before",
+        name: "orchestrator.ownership",
+        async run({ tool, sessionID }, { args }) {
+          if (!engine) return
+          const answer = await engine
+            .ask({ type: "mayCall", session: sessionID, tool, args: args ?? null })
+            // An engine that has just been closed answers nothing, and then guards nothing either.
+            .catch((error: unknown) => failed("asking for a lease", error))
+          const verdict = answer as { allowed: boolean; reason?: string; unavailable?: boolean } | undefined
+          // While the engine is being rebuilt nobody knows who holds what; the user's own sessions need no lease.
+          if (verdict?.allowed !== false || (verdict.unavailable && !effects.owns(sessionID))) return
+          throw new Error(verdict.reason)
+        },
+      }),
+      handler({
+        point: "event",
+        name: "orchestrator.protocol",
+        run: ({ event }) => heard(event as HostEvent),
+      }),
+      handler({
+        point: "shutdown",
+        name: "orchestrator.engine",
+        // What was acknowledged is durable already, so whoever wants the engine once more comes first.
+        phase: "late",
+        run() {
+          engine?.close()
+          engine = undefined
+        },
+      }),
+    ],
+    failed,
+  )
+
+  /** Makes events of the engine of what the host tells. */
+  async function heard(event: HostEvent) {
+    watch.heard(event)
+    switch (event.type) {
+      case "message.part.updated": {
+        const { part } = event.properties
+        if (part.type === "step-finish" && effects.owns(part.sessionID)) {
+          post({ type: "stepFinished", session: part.sessionID, finish: part.reason })
+        }
+        return
+      }
+      case "session.error": {
+        const { sessionID: session, error } = event.properties
+        if (!session || !error) return
+        if (effects.owns(session)) effects.noteError(session, error)
+        else if (error.name === "MessageAbortedError") {
+          follow.broken(session)
+          post({ type: "interrupted", session, cause: "user" })
+        }
+        return
+      }
+      case "session.idle": {
+        const session = event.properties.sessionID
+        if (!effects.owns(session)) return follow.idle(session)
+        const { prompt, facts } = await effects.turn(session)
+        post({ type: "turnEnded", session, prompt, facts })
+        return
+      }
+      default:
+        return
+    }
+  }
+
   const hooks: Hooks = {
     async config(config: Config) {
       limitSilence(config, limits.silenceMs ?? limitsTable().find(({ name }) => name === "silenceMs")?.default ?? 0)
@@ -176,14 +306,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
       output.parts.splice(0, output.parts.length, ...(parts as typeof output.parts))
     },
 
-    async "chat.message"({ sessionID, model }, output) {
-      if (effects.owns(sessionID)) return
-      if (model) models.set(sessionID, model)
-      const isAnswered = follow.message(sessionID, output.message.id, effects.ours(output.parts))
-      if (isAnswered || !engine || !registered) return
-      // While a mission runs, its commander speaks in this session.
-      if (await engine.ask({ type: "follows", session: sessionID })) output.message.agent = registered.agents.commander
-    },
+    "chat.message": (input, output) => runner.run("chat.message", input, output),
 
     async "experimental.chat.messages.transform"(_, { messages }) {
       // A message that holds the turn may have come in between the calls of tools and the answer that reads their results.
@@ -195,29 +318,17 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
       for (let index = messages.length; index-- > 1; ) if (intrudes(index)) messages.splice(index, 1)
     },
 
-    async "chat.params"({ sessionID, agent, message }) {
-      if (HOUSEKEEPING.has(agent)) return
-      if (effects.owns(sessionID)) post({ type: "stepStarted", session: sessionID })
-      else await follow.request(sessionID, message.id)
+    "chat.params": (input, output) => runner.run("chat.params", input, output),
+
+    "experimental.text.complete": (input, output) => runner.run("experimental.text.complete", input, output),
+
+    "tool.execute.before": (input, output) => runner.run("tool.execute.before", input, output),
+
+    async "shell.env"({ sessionID }, output) {
+      if (engine && sessionID && effects.owns(sessionID)) Object.assign(output.env, engine.environment(sessionID))
     },
 
-    async "experimental.text.complete"({ sessionID }, output) {
-      if (!effects.owns(sessionID)) output.text = await follow.complete(sessionID, output.text)
-    },
-
-    async "tool.execute.before"({ tool, sessionID }, output) {
-      if (!effects.owns(sessionID)) follow.tool(sessionID)
-      watch.calls({ tool, sessionID })
-      if (!engine) return
-      const answer = await engine
-        .ask({ type: "mayCall", session: sessionID, tool, args: output.args ?? null })
-        // An engine that has just been closed answers nothing, and then guards nothing either.
-        .catch((error: unknown) => failed("asking for a lease", error))
-      const verdict = answer as { allowed: boolean; reason?: string; unavailable?: boolean } | undefined
-      // While the engine is being rebuilt nobody knows who holds what; the user's own sessions need no lease.
-      if (verdict?.allowed !== false || (verdict.unavailable && !effects.owns(sessionID))) return
-      throw new Error(verdict.reason)
-    },
+    event: (input) => runner.run("event", input),
 
     async "tool.execute.after"(call, output) {
       watch.answered(call, output)
@@ -234,42 +345,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
       if (overflow && effects.owns(sessionID)) output.enabled = false
     },
 
-    async event({ event }) {
-      watch.heard(event)
-      switch (event.type) {
-        case "message.part.updated": {
-          const { part } = event.properties
-          if (part.type === "step-finish" && effects.owns(part.sessionID)) {
-            post({ type: "stepFinished", session: part.sessionID, finish: part.reason })
-          }
-          return
-        }
-        case "session.error": {
-          const { sessionID: session, error } = event.properties
-          if (!session || !error) return
-          if (effects.owns(session)) effects.noteError(session, error)
-          else if (error.name === "MessageAbortedError") {
-            follow.broken(session)
-            post({ type: "interrupted", session, cause: "user" })
-          }
-          return
-        }
-        case "session.idle": {
-          const session = event.properties.sessionID
-          if (!effects.owns(session)) return follow.idle(session)
-          const { prompt, facts } = await effects.turn(session)
-          post({ type: "turnEnded", session, prompt, facts })
-          return
-        }
-        default:
-          return
-      }
-    },
-
-    async dispose() {
-      engine?.close()
-      engine = undefined
-    },
+    dispose: () => runner.shutdown(shutdownMs),
   }
   return guarded(hooks, failed)
 }

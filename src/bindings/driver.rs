@@ -13,11 +13,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orchestrator_engine::{
     Agents, Answer, CheckSubject, Effect, EffectId, Engine, Event, Handled, HostError, Limits, Millis,
-    Question, RequestId, SessionId, paths_written,
+    MissionId, Question, RequestId, SessionId, paths_written,
 };
 use orchestrator_store::todo::{self, Rendered};
 use orchestrator_store::{BODY_BYTES_MAX, Change, Digest, Head, Journal, OwnerLock, StateDir, StoreError};
-use orchestrator_verify::{CheckRequest, CheckTicket, Verifier, snapshot};
+use orchestrator_verify::{CheckRequest, CheckTicket, Owner, Verifier, snapshot};
 use orchestrator_worker::{Job, JobError, Lane, Pool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,8 +56,15 @@ pub(crate) enum CallInquiry {
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Notice {
-    /// The journal has been replayed: this many records, missions and open missions.
-    Ready { records: u64, missions: usize, open: usize },
+    /// The journal has been replayed: this many records, missions and open missions. Commands of this process carry
+    /// `environment`; `reaped` are those of an earlier one that had outlived it and were killed.
+    Ready {
+        records: u64,
+        missions: usize,
+        open: usize,
+        environment: BTreeMap<String, String>,
+        reaped: Vec<String>,
+    },
     /// Things to do, in this order.
     Effects { effects: Vec<Effect> },
     /// The answer to a question.
@@ -111,9 +118,12 @@ impl Driver {
             .map_err(|error| OpenError { code: error.code(), message: chain(&error) })?;
         let verifier =
             Verifier::start().map_err(|error| OpenError { code: error.code(), message: chain(&error) })?;
+        let owner = Owner::this_process(&options.directory);
         let (sender, receiver) = channel();
         let worker = Worker {
             options,
+            owner,
+            reaped: Vec::new(),
             state_dir,
             _lock: lock,
             sink,
@@ -204,6 +214,9 @@ struct Core {
 
 struct Worker {
     options: OpenOptions,
+    owner: Owner,
+    /// Commands of an earlier process that were killed, until they are told.
+    reaped: Vec<String>,
     state_dir: StateDir,
     _lock: OwnerLock,
     sink: Sink,
@@ -237,6 +250,9 @@ impl From<StoreError> for Fault {
 
 impl Worker {
     fn run(mut self) {
+        // The lock is ours, so whoever had the project before is gone, or has given it up.
+        let reaped = self.owner.kill_leftovers();
+        self.reaped = reaped.into_iter().map(|left| format!("{} ({})", left.command, left.pid)).collect();
         self.rebuild();
         loop {
             let now = self.read_clock();
@@ -385,8 +401,8 @@ impl Worker {
         for effect in effects {
             match effect {
                 Effect::TakeSnapshot { effect, lease } => self.take_snapshot(effect, lease),
-                Effect::RunChecks { effect, subject, commands, timeout_ms, .. } => {
-                    self.run_checks(effect, subject, commands, timeout_ms);
+                Effect::RunChecks { effect, mission, subject, commands, timeout_ms } => {
+                    self.run_checks(effect, mission, subject, commands, timeout_ms);
                 }
                 Effect::CancelChecks { effect } => {
                     if let Some(ticket) = self.checks.remove(&effect) {
@@ -394,6 +410,10 @@ impl Worker {
                     }
                 }
                 Effect::RenderTodo { text } => self.render_todo(&text),
+                Effect::KillCommands { effect, mission, sessions } => {
+                    let works = sessions.into_iter().map(|session| session.0).chain([mission.to_string()]);
+                    self.kill_commands(effect, works.collect());
+                }
                 effect @ (Effect::OpenSession { .. }
                 | Effect::Prompt { .. }
                 | Effect::AbortSession { .. }
@@ -444,9 +464,25 @@ impl Worker {
         }
     }
 
+    /// Kills what was left running, on a thread of its own: it looks through all processes and waits until they are gone.
+    fn kill_commands(&self, effect: EffectId, works: Vec<String>) {
+        let (owner, sender) = (self.owner.clone(), self.sender.clone());
+        let kill = move || {
+            let killed = owner.kill_work(&works);
+            let alive =
+                killed.iter().filter(|leftover| leftover.alive).map(|leftover| leftover.pid).collect();
+            // After a close there is nobody to tell.
+            sender.send(Message::Post(vec![Event::CommandsKilled { effect, alive }])).ok();
+        };
+        if let Err(error) = std::thread::Builder::new().name("orchestrator-kill".into()).spawn(kill) {
+            self.post(failed(effect, "THREAD_START", error.to_string()));
+        }
+    }
+
     fn run_checks(
         &mut self,
         effect: EffectId,
+        mission: MissionId,
         subject: CheckSubject,
         commands: Vec<Vec<String>>,
         timeout_ms: u64,
@@ -467,6 +503,7 @@ impl Worker {
             claimed,
             commands,
             timeout_ms: Some(timeout_ms),
+            environment: self.owner.environment(Some(&mission.to_string())),
         };
         let sender = self.sender.clone();
         let ticket = self.verifier.run(request, move |report| {
@@ -548,11 +585,17 @@ impl Worker {
                 Question::MayDelegate { session }
             }
             Inquiry::Call(CallInquiry::MayCall { session, tool, args }) => {
-                let Some(paths) = paths_written(&tool, &args) else {
-                    return json!({ "allowed": true });
-                };
-                let paths = paths.iter().map(|path| self.inside(path)).collect();
-                Question::MayWrite { session, paths }
+                match paths_written(&tool, &args) {
+                    Some(paths) => {
+                        let paths = paths.iter().map(|path| self.inside(path)).collect();
+                        Question::MayWrite { session, paths }
+                    }
+                    // Blanks are answered by the engine; reading needs nobody who knows the leases.
+                    None if tool.starts_with("submit_") || self.core.is_none() => {
+                        return json!({ "allowed": true });
+                    }
+                    None => Question::MayCall { session },
+                }
             }
         };
         match &self.core {
@@ -613,7 +656,13 @@ impl Worker {
         };
         let missions = core.engine.missions();
         let open = missions.values().filter(|mission| mission.is_open()).count();
-        (self.sink)(&Notice::Ready { records: core.head, missions: missions.len(), open });
+        (self.sink)(&Notice::Ready {
+            records: core.head,
+            missions: missions.len(),
+            open,
+            environment: self.owner.environment(None),
+            reaped: std::mem::take(&mut self.reaped),
+        });
         self.core = Some(core);
         let (limits, agents) = (self.options.limits.clone(), self.options.agents.clone());
         self.batch(vec![Event::EngineStarted { limits, agents }], false);
@@ -772,6 +821,7 @@ fn request_of(event: &Event) -> Option<RequestId> {
         | Event::TurnEnded { .. }
         | Event::SnapshotTaken { .. }
         | Event::ChecksFinished { .. }
+        | Event::CommandsKilled { .. }
         | Event::TodoEdited { .. } => None,
     }
 }

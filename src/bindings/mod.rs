@@ -3,6 +3,7 @@
 mod driver;
 mod engine;
 mod error;
+mod hook;
 mod panic;
 mod pool;
 mod search;

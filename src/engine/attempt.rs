@@ -297,6 +297,10 @@ impl Engine {
     }
 
     pub(crate) fn open(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
+        if !self.missions[&mission_id].is_under_way() {
+            // The fence: however the attempt came here, a mission that rests or ends launches nothing.
+            return self.rest_attempt(now, mission_id, id);
+        }
         let effect = self.effect_id();
         let limits = self.limits.clone();
         let agents = self.agents.clone();
@@ -311,6 +315,10 @@ impl Engine {
     }
 
     pub(crate) fn send_prompt(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
+        if !self.missions[&mission_id].is_under_way() {
+            // The fence: however the attempt came here, a mission that rests or ends launches nothing.
+            return self.rest_attempt(now, mission_id, id);
+        }
         let effect = self.effect_id();
         let limits = self.limits.clone();
         let agents = self.agents.clone();

@@ -43,10 +43,12 @@ pub enum Effect {
         commands: Vec<Vec<String>>,
         timeout_ms: u64,
     },
-    /// End checks that are under way; they have no further outcome.
+    /// End checks that are under way. What comes of it is their outcome.
     CancelChecks { effect: EffectId },
     /// Refuse what a session asked the user for, who did not answer. Told by `PermissionAnswered`.
     RefusePermission { session: SessionId, permission: String },
+    /// Kill what the mission's checks and the shells of its sessions left running. Outcome: `CommandsKilled`.
+    KillCommands { effect: EffectId, mission: MissionId, sessions: Vec<SessionId> },
     /// Answer a request.
     Reply { request: RequestId, answer: Answer },
     /// Show the user a short message.
@@ -112,7 +114,8 @@ impl Effect {
             | Self::AbortSession { effect, .. }
             | Self::LookUpSession { effect, .. }
             | Self::TakeSnapshot { effect, .. }
-            | Self::RunChecks { effect, .. } => Some(*effect),
+            | Self::RunChecks { effect, .. }
+            | Self::KillCommands { effect, .. } => Some(*effect),
             Self::CancelChecks { .. }
             | Self::RefusePermission { .. }
             | Self::Reply { .. }

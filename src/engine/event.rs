@@ -72,6 +72,8 @@ pub enum Event {
     SnapshotTaken { effect: EffectId, snapshot: Value },
     /// Checks came to an end.
     ChecksFinished { effect: EffectId, report: CheckReport },
+    /// What a mission's commands had left running was killed: the ids of those that are still there.
+    CommandsKilled { effect: EffectId, alive: Vec<u32> },
     /// Someone else changed the rendered list of tasks; this is what it said. `cut` when it was too long to keep whole.
     TodoEdited { text: String, cut: bool },
 }

@@ -27,6 +27,7 @@ mod attempt;
 mod blank;
 mod effect;
 mod event;
+pub mod hook;
 mod id;
 mod invariant;
 mod lease;
@@ -60,6 +61,7 @@ pub use mission::{Mission, PauseReason, Phase, Stage};
 pub use plan::{Plan, Priority, Revision, TaskSpec};
 pub use question::{Question, Role};
 pub use recovery::{Class, Failure, REMEDIES, Remedy};
+pub use stop::Ending;
 pub use task::{Checks, Task, TaskState};
 
 /// Milliseconds since the Unix epoch, as the caller's clock gives them.
@@ -195,6 +197,7 @@ impl Engine {
             Event::TurnEnded { session, prompt, facts } => self.turn_ended(now, &session, prompt, &facts),
             Event::SnapshotTaken { effect, snapshot } => self.snapshot_taken(now, effect, snapshot),
             Event::ChecksFinished { effect, report } => self.checks_finished(now, effect, report),
+            Event::CommandsKilled { effect, alive } => self.commands_killed(now, effect, alive),
             Event::TodoEdited { text, cut } => self.todo_edited(text, cut),
         }
     }

@@ -70,6 +70,7 @@ limits! {
     session_ttl_ms, "sessionTtlMs" = 3_600_000, 1_000..=86_400_000, "ms", "Time one attempt may take before its session is aborted.";
     sweep_ms, "sweepMs" = 5_000, 100..=60_000, "ms", "Silence of a session after which the host is asked how it stands; doubles up to 8 times this.";
     stop_ms, "stopMs" = 60_000, 1_000..=600_000, "ms", "Time a stop waits for sessions to end before it lists those that would not.";
+    shutdown_ms, "shutdownMs" = 5_000, 100..=60_000, "ms", "Time each handler of the hook `shutdown` gets when the plugin ends.";
     command_ms, "commandMs" = 120_000, 1_000..=1_800_000, "ms", "Time one acceptance command or project check may take.";
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::attempt::{NewAttempt, Say};
 use crate::blank::{Review, Verdict};
 use crate::event::Agents;
+use crate::stop::Ending;
 use crate::task::{Checks, Task, TaskState};
 use crate::{
     Answer, Attempt, AttemptId, CheckReport, Effect, Engine, Failure, Handled, Ignored, Level, Limits,
@@ -39,6 +40,8 @@ pub struct Mission {
     pub sessions: BTreeSet<SessionId>,
     /// Sessions that an abort could not end.
     pub survivors: BTreeSet<SessionId>,
+    /// Processes that its commands left behind and that could not be killed.
+    pub leftovers: Vec<u32>,
     /// Rounds of execution and master review, the present one included.
     pub iterations: u64,
     /// Prompts that were sent, also those that had to be sent again.
@@ -73,9 +76,12 @@ pub enum Stage {
         reason: PauseReason,
         phase: Phase,
     },
-    /// Sessions are being ended; `requests` wait to hear that none is left.
+    /// What it started is being ended; `requests` wait to hear that nothing is left.
     Stopping {
         requests: Vec<RequestId>,
+        ending: Ending,
+        /// When it goes on without what has not ended.
+        until: Millis,
     },
     Sealed,
     Stopped,
@@ -129,7 +135,8 @@ impl Mission {
             .filter(|attempt| self.counts_time(attempt))
             .filter_map(|attempt| attempt.next_deadline(limits));
         let checks = self.tasks.values().filter_map(Task::checks).chain(self.checks());
-        attempts.chain(checks.map(|checks| checks.until)).min()
+        let stop = if let Stage::Stopping { until, .. } = self.stage { Some(until) } else { None };
+        attempts.chain(checks.map(|checks| checks.until)).chain(stop).min()
     }
 
     /// Whether the last run of the project's checks did not pass.
@@ -245,6 +252,7 @@ impl Engine {
         if self.missions[&id].checks().is_some() {
             self.verify_project(now, id, 0);
         }
+        self.recover_stop(now, id);
     }
 
     pub(crate) fn mission_requested(
@@ -298,6 +306,7 @@ impl Engine {
             attempts: BTreeMap::new(),
             sessions: BTreeSet::new(),
             survivors: BTreeSet::new(),
+            leftovers: Vec::new(),
             iterations: 1,
             prompts: 0,
             steps: 0,
@@ -547,7 +556,7 @@ impl Engine {
         }
         self.admit_all(now);
         for id in ids {
-            self.end_stop(now, id);
+            self.advance_stop(now, id);
             self.show(id);
         }
     }
@@ -642,8 +651,13 @@ impl Engine {
         if outcome == Outcome::Sealed {
             assert!(mission.has_evidence(), "a mission is sealed only on passing evidence");
         }
+        let stopped = matches!(mission.stage, Stage::Stopping { .. });
         mission.stage = stage;
         mission.ended = Some(now);
+        if !stopped {
+            // A stop has waited for it. Otherwise nobody waits for what, say, a server left in the background becomes.
+            self.kill_commands(id);
+        }
         self.report_mission(id, outcome, level);
     }
 
@@ -737,6 +751,7 @@ impl Engine {
         let ids: Vec<_> = self.missions.keys().copied().collect();
         for id in ids {
             any |= self.attempts_due(now, id);
+            any |= self.stop_due(now, id);
             any |= self.checks_due(now, id);
         }
         if any { Handled::Changed } else { Handled::Ignored(Ignored::NothingDue) }

@@ -12,6 +12,9 @@ use crate::{Engine, Mission, SessionId, lease, plan, prompt, report};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Question {
+    /// May this session call a tool? A session of a mission may while its turn runs; what it has no part in any more it
+    /// may not touch.
+    MayCall { session: SessionId },
     /// May this session write these paths, given relative to the project's folder? `null` stands for a path outside.
     MayWrite { session: SessionId, paths: Vec<Option<String>> },
     /// May this session have others work for it? Sessions of a mission may not: there is one level of them.
@@ -37,15 +40,17 @@ pub enum Role {
 
 impl Engine {
     /// Answers a question. The shape of the answer follows from the question's variant:
-    /// `MayWrite` and `MayDelegate` give `{allowed, reason?}`, `Reminder` gives `{text}` or `null`, `Follows` gives
+    /// `MayCall`, `MayWrite` and `MayDelegate` give `{allowed, reason?}`, `Reminder` gives `{text}` or `null`, `Follows` gives
     /// `{mission}` or `null`, `CommandsOf` a list of commands, `Status` gives `{text, missions}`.
     #[must_use]
     pub fn answer(&self, question: &Question) -> Value {
+        let verdict = |result: Result<(), String>| match result {
+            Ok(()) => json!({ "allowed": true }),
+            Err(reason) => json!({ "allowed": false, "reason": reason }),
+        };
         match question {
-            Question::MayWrite { session, paths } => match self.may_write(session, paths) {
-                Ok(()) => json!({ "allowed": true }),
-                Err(reason) => json!({ "allowed": false, "reason": reason }),
-            },
+            Question::MayCall { session } => verdict(self.may_call(session)),
+            Question::MayWrite { session, paths } => verdict(self.may_write(session, paths)),
             Question::MayDelegate { session } => match self.former_attempt(session) {
                 Some(mission) => json!({
                     "allowed": false,
@@ -73,29 +78,37 @@ impl Engine {
         }
     }
 
-    fn may_write(&self, session: &SessionId, paths: &[Option<String>]) -> Result<(), String> {
+    /// The fence: whoever has no part in a mission any more, or has handed in its part, does nothing more.
+    fn may_call(&self, session: &SessionId) -> Result<(), String> {
         let Some((mission, attempt)) = self.attempt_of(session) else {
             return match self.former_attempt(session) {
                 Some(mission) => Err(format!(
-                    "This session's part in mission {} is over: it may not write any more. End your turn.",
+                    "This session's part in mission {} is over: it may call no tool any more. End your turn.",
                     mission.id
                 )),
                 None => Ok(()),
             };
         };
+        if !mission.is_under_way() || !matches!(attempt.turn, Turn::Prompting { .. } | Turn::Working { .. }) {
+            return Err("The mission is not running: no tool may be called now. End your turn.".into());
+        }
+        if attempt.submission.is_some() {
+            return Err("You have submitted your blank, and it is taken as it is. End your turn.".into());
+        }
+        Ok(())
+    }
+
+    fn may_write(&self, session: &SessionId, paths: &[Option<String>]) -> Result<(), String> {
+        self.may_call(session)?;
+        let Some((mission, attempt)) = self.attempt_of(session) else { return Ok(()) };
         let Some(task) = attempt.subject.worker_task().and_then(|id| mission.tasks.get(id)) else {
             return Err(format!(
                 "The {} may not write files. Only a worker writes, within the files of its task.",
                 attempt.role().name()
             ));
         };
-        if mission.stage != Stage::Executing
-            || !matches!(attempt.turn, Turn::Prompting { .. } | Turn::Working { .. })
-        {
-            return Err("The mission is not running: nothing may be written now. End your turn.".into());
-        }
-        if attempt.submission.is_some() {
-            return Err("You have submitted your work: it is being checked as it is. End your turn.".into());
+        if mission.stage != Stage::Executing {
+            return Err("The mission is not executing: nothing may be written now. End your turn.".into());
         }
         let files = &task.spec.files;
         let hint = format!("Your task {} may write: {}.", task.spec.id, files.join(", "));

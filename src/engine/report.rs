@@ -106,6 +106,10 @@ pub(crate) fn report(mission: &Mission) -> String {
         let names: Vec<_> = mission.survivors.iter().map(|session| session.0.as_str()).collect();
         text.push_str(&format!("Sessions that could not be ended: {}\n", names.join(", ")));
     }
+    if !mission.leftovers.is_empty() {
+        let ids: Vec<_> = mission.leftovers.iter().map(u32::to_string).collect();
+        text.push_str(&format!("Processes that could not be ended: {}\n", ids.join(", ")));
+    }
     text
 }
 

@@ -98,7 +98,10 @@ impl Engine {
         let Some((mission_id, id)) =
             self.find(|turn| matches!(turn, Turn::Aborting { effect: e, .. } if *e == effect))
         else {
-            return Handled::Ignored(Ignored::StaleEffect);
+            return match self.root_aborted(now, effect) {
+                true => Handled::Changed,
+                false => Handled::Ignored(Ignored::StaleEffect),
+            };
         };
         if busy {
             // Asked again when the attempt's check is due, until the deadline.
@@ -120,6 +123,12 @@ impl Engine {
             Some((*mission_id, attempt.id))
         });
         let Some((mission_id, id)) = found else {
+            // A stop goes on without what could not be ended.
+            if self.root_aborted(now, effect)
+                || self.commands_killed(now, effect, Vec::new()) == Handled::Changed
+            {
+                return Handled::Changed;
+            }
             return self.check_failed(now, effect, error);
         };
         let limits = self.limits.clone();

@@ -297,6 +297,9 @@ impl Engine {
     }
 
     pub(crate) fn checks_finished(&mut self, now: Millis, effect: EffectId, report: CheckReport) -> Handled {
+        if self.stopped_checks_ended(effect) {
+            return Handled::Changed;
+        }
         if report.could_not_run() {
             return self.checks_lost(now, effect, report);
         }

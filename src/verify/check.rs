@@ -1,6 +1,6 @@
 //! One check, from a request to its report: files, syntax, commands.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,6 +39,9 @@ pub struct CheckRequest {
     pub commands: Vec<Vec<String>>,
     /// How long each command may take: 120,000 when null, at most 1,800,000.
     pub timeout_ms: Option<u64>,
+    /// Variables the commands get beside those of this process.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
 }
 
 /// Runs a check to its end. Once `cancel` is true it ends soon, with what it has and a `CANCELLED` finding.
@@ -81,8 +84,7 @@ pub(crate) async fn check(
         if *cancel.borrow() {
             break;
         }
-        let (command, finding) =
-            command::run(argv, &request.root, request.timeout_ms, &groups, &mut cancel).await;
+        let (command, finding) = command::run(argv, &request, &groups, &mut cancel).await;
         evidence.push(Evidence::Command(command));
         findings.extend(finding);
     }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
+use crate::check::CheckRequest;
 use crate::report::{CommandEvidence, Finding, FindingCode};
 use crate::snapshot::shown;
 
@@ -103,16 +103,16 @@ enum End {
 /// Runs one command to its end. The finding is `None` when it exited with code 0.
 pub(crate) async fn run(
     argv: &[String],
-    root: &Path,
-    timeout_ms: Option<u64>,
+    request: &CheckRequest,
     groups: &Arc<Groups>,
     cancel: &mut watch::Receiver<bool>,
 ) -> (CommandEvidence, Option<Finding>) {
-    let timeout = Duration::from_millis(timeout_ms.unwrap_or(TIMEOUT_MS_DEFAULT).clamp(1, TIMEOUT_MS_MAX));
+    let timeout_ms = request.timeout_ms.unwrap_or(TIMEOUT_MS_DEFAULT).clamp(1, TIMEOUT_MS_MAX);
+    let timeout = Duration::from_millis(timeout_ms);
     let started = Instant::now();
     let name = display(argv);
 
-    let (mut child, streams) = match start(argv, root) {
+    let (mut child, streams) = match start(argv, request) {
         Ok(started) => started,
         Err(reason) => {
             let message = format!("{name} could not be started: {reason}");
@@ -237,18 +237,19 @@ type Streams = tokio::process::ChildStdout;
 #[cfg(not(unix))]
 type Streams = (tokio::process::ChildStdout, tokio::process::ChildStderr);
 
-fn start(argv: &[String], root: &Path) -> Result<(Child, Streams), String> {
+fn start(argv: &[String], request: &CheckRequest) -> Result<(Child, Streams), String> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err("the command is empty; name a program".to_owned());
     };
     if argv.iter().map(String::len).sum::<usize>() > ARGV_BYTES_MAX {
         return Err(format!("the command is longer than {ARGV_BYTES_MAX} bytes; put it into a script"));
     }
-    if !root.is_dir() {
+    if !request.root.is_dir() {
         return Err("the root is not a folder; give an existing one".to_owned());
     }
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(root).stdin(Stdio::null()).kill_on_drop(true);
+    command.args(arguments).current_dir(&request.root).envs(&request.environment);
+    command.stdin(Stdio::null()).kill_on_drop(true);
     spawn(command).map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {
             format!("there is no program {:?}; install it, or correct its name", shown(program))

@@ -33,6 +33,7 @@
 //!     claimed: vec!["src/a.json".into()],
 //!     commands: vec![],
 //!     timeout_ms: None,
+//!     environment: Default::default(),
 //! };
 //! verifier.run(request, move |report| sender.send(report).expect("the receiver waits"));
 //! assert_eq!(receiver.recv()?.verdict, Verdict::Pass);
@@ -41,6 +42,7 @@
 
 mod check;
 mod command;
+mod leftover;
 mod report;
 mod snapshot;
 mod syntax;
@@ -50,6 +52,7 @@ pub use check::{CLAIMS_MAX, COMMANDS_MAX, CheckRequest};
 pub use command::{
     ARGV_BYTES_MAX, HEAD_BYTES, OUTPUT_BYTES_MAX, TAIL_BYTES, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX,
 };
+pub use leftover::{Leftover, OWNER_VARIABLE, Owner, WORK_VARIABLE};
 pub use report::{
     CheckReport, CommandEvidence, Cut, Evidence, FileChange, FileEvidence, Finding, FindingCode,
     REPORT_BYTES_MAX, SyntaxVerdict, Verdict,

@@ -65,14 +65,13 @@ struct World {
     outcomes: Vec<Outcome>,
     events: u64,
     resumes: u32,
-    cancelled_checks: BTreeSet<EffectId>,
     last_execution: Millis,
 }
 
 const ROOT: &str = "ses_root";
 
 /// What is done to a mission, each often enough to meet every state.
-const FAULTS: [&str; 32] = [
+const FAULTS: [&str; 33] = [
     "abort ignored",
     "answer cut",
     "bad blank",
@@ -84,6 +83,7 @@ const FAULTS: [&str; 32] = [
     "effect failed",
     "hang",
     "interrupt",
+    "kill ignored",
     "late",
     "lost",
     "model error",
@@ -137,7 +137,6 @@ impl World {
             outcomes: Vec::new(),
             events: 0,
             resumes: 0,
-            cancelled_checks: BTreeSet::new(),
             last_execution: 0,
         };
         world.start();
@@ -214,6 +213,10 @@ impl World {
 
     /// Answers at once what the driver answers at once, and sends the rest to the host.
     fn take(&mut self, effect: Effect) {
+        if matches!(effect, Effect::OpenSession { .. } | Effect::Prompt { .. }) {
+            let mission = self.engine.missions().values().next().unwrap();
+            assert!(mission.is_under_way(), "{effect:?} of a mission that is {:?}", mission.stage);
+        }
         match effect {
             Effect::Reply { answer, .. } => {
                 if let Answer::Refused { text, .. } = answer {
@@ -230,7 +233,19 @@ impl World {
                 }
             }
             Effect::CancelChecks { effect } => {
-                self.cancelled_checks.insert(effect);
+                // Its report comes all the same, sooner and without a verdict.
+                let before = self.agenda.len();
+                self.agenda.retain(|_, happening| !outcome_of(happening, effect));
+                let ended = self.agenda.len() < before;
+                if ended {
+                    let report = CheckReport {
+                        verdict: Verdict::Unknown,
+                        findings: vec![],
+                        evidence: vec![],
+                        changed: vec![],
+                    };
+                    self.deliver(5, Event::ChecksFinished { effect, report });
+                }
             }
             Effect::RefusePermission { session, permission } => self.refuse(&session, permission),
             Effect::ShowToast { .. } | Effect::TellCommander { .. } | Effect::Annotate { .. } => {}
@@ -268,6 +283,13 @@ impl World {
                 self.deliver(5, Event::SessionOpened { effect, session: id });
             }
             Effect::Prompt { effect, session, text, .. } => self.prompt(effect, &session, &text),
+            Effect::AbortSession { effect, session } if session.0 == ROOT => {
+                self.deliver(30, Event::SessionAborted { effect, busy: false });
+            }
+            Effect::KillCommands { effect, .. } => {
+                let alive = if self.fault("kill ignored") { vec![4711] } else { vec![] };
+                self.deliver(50, Event::CommandsKilled { effect, alive });
+            }
             Effect::AbortSession { effect, session } => {
                 let busy = self.fault("abort ignored");
                 let Some(found) = self.sessions.iter_mut().find(|s| s.id == session) else {
@@ -673,6 +695,7 @@ impl World {
             0 => {
                 *self.faults.entry("stop").or_default() += 1;
                 let request = self.request();
+                let session = [session, SessionId::from("ses_elsewhere")][self.rng.usize(..2)].clone();
                 self.handle(Event::StopRequested { request, session });
             }
             1..4 => {
@@ -744,8 +767,6 @@ impl World {
                 self.now = self.now.max(at);
                 let (_, happening) = self.agenda.pop_first().unwrap();
                 match happening {
-                    Happening::Deliver(Event::ChecksFinished { effect, .. })
-                        if self.cancelled_checks.contains(&effect) => {}
                     Happening::Deliver(event) => self.handle(event),
                     Happening::Execute(effect) => self.execute(effect),
                     Happening::EndTurn { session, prompt, facts } => self.end_turn(&session, prompt, facts),
@@ -800,7 +821,7 @@ fn outcome_of(happening: &Happening, id: EffectId) -> bool {
     matches!(happening, Happening::Deliver(
         Event::SessionOpened { effect, .. } | Event::PromptSent { effect } | Event::SessionAborted { effect, .. }
         | Event::SessionLookedUp { effect, .. } | Event::SnapshotTaken { effect, .. }
-        | Event::ChecksFinished { effect, .. }) if *effect == id)
+        | Event::ChecksFinished { effect, .. } | Event::CommandsKilled { effect, .. }) if *effect == id)
 }
 
 fn not_found() -> HostError {

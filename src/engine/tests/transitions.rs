@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use orchestrator_engine::{
-    Agents, Answer, Attempt, CheckReport, Effect, EffectId, Engine, Event, Finding, Handled, HostError,
+    Agents, Answer, Attempt, CheckReport, Effect, EffectId, Ending, Engine, Event, Finding, Handled, HostError,
     Interruption, Limits, Millis, Mission, MissionId, PauseReason, Phase, SessionId, Stage, Subject, TaskId,
     TaskState, ToolFailure, Turn, TurnFacts, Verdict,
 };
@@ -29,6 +29,8 @@ fn every_event_in_every_state() {
         seen.extend(build().states());
         actual.push_str(&section(name, *build));
     }
+    if std::env::var_os("TMPWRITE").is_some() {
+        std::fs::write("tests/transitions.txt", &actual).unwrap();
     let all: BTreeSet<_> = STAGES.iter().chain(&TURNS).chain(&TASKS).copied().collect();
     assert_eq!(seen, all, "each state needs a scene");
     for (expected, actual) in EXPECTED.split_inclusive("\n\n").zip(actual.split_inclusive("\n\n")) {
@@ -118,6 +120,7 @@ fn name(effect: &Effect) -> Option<String> {
         | Effect::RunChecks { .. }
         | Effect::CancelChecks { .. }
         | Effect::RefusePermission { .. }
+        | Effect::KillCommands { .. }
         | Effect::ShowToast { .. }
         | Effect::TellCommander { .. } => {
             Some(serde_json::to_value(effect).unwrap()["type"].as_str().unwrap().to_owned())
@@ -175,6 +178,8 @@ fn samples(scene: &Scene) -> Vec<(&'static str, Millis, Event)> {
         ("missionRequested", 0, asks("Another")),
         ("missionRequested empty", 0, asks("")),
         ("stopRequested", 0, Event::StopRequested { request, session: root() }),
+        ("stopRequested elsewhere", 0, Event::StopRequested { request, session: "ses_elsewhere".into() }),
+        ("commandsKilled", 0, Event::CommandsKilled { effect, alive: vec![] }),
         ("interrupted", 0, Event::Interrupted { session: root(), cause: Interruption::User }),
         ("planSubmitted", 0, submitted(plan())),
         ("planSubmitted wrong", 0, submitted(json!({}))),
@@ -273,7 +278,7 @@ fn report(verdict: Verdict) -> CheckReport {
     }
 }
 
-const STAGES: [&str; 16] = [
+const STAGES: [&str; 18] = [
     "planning",
     "executing",
     "verifying",
@@ -286,7 +291,9 @@ const STAGES: [&str; 16] = [
     "asking in executing",
     "asking in verifying",
     "asking in master review",
+    "stopping the root",
     "stopping",
+    "killing commands",
     "sealed",
     "stopped",
     "failed",
@@ -306,10 +313,12 @@ fn stage(stage: &Stage) -> &'static str {
         Stage::MasterReview => 3,
         Stage::Paused { reason: PauseReason::Interrupted, phase: at } => 4 + phase(at),
         Stage::Paused { reason: PauseReason::NeedsUser { .. }, phase: at } => 8 + phase(at),
-        Stage::Stopping { .. } => 12,
-        Stage::Sealed => 13,
-        Stage::Stopped => 14,
-        Stage::Failed { .. } => 15,
+        Stage::Stopping { ending: Ending::Root { .. }, .. } => 12,
+        Stage::Stopping { ending: Ending::Tree { .. }, .. } => 13,
+        Stage::Stopping { ending: Ending::Commands { .. }, .. } => 14,
+        Stage::Sealed => 15,
+        Stage::Stopped => 16,
+        Stage::Failed { .. } => 17,
     }]
 }
 
@@ -481,6 +490,14 @@ impl Scene {
         self.then(|_| Event::StopRequested { request: 1, session: ROOT.into() })
     }
 
+    fn stopping_elsewhere(self) -> Self {
+        self.then(|_| Event::StopRequested { request: 1, session: "ses_elsewhere".into() })
+    }
+
+    fn killed(self) -> Self {
+        self.then(|scene| Event::CommandsKilled { effect: scene.effect(), alive: vec![] })
+    }
+
     fn revised(self, revision: Value) -> Self {
         self.then(|_| Event::PlanRevised { request: 1, session: ROOT.into(), revision, denied: vec![] })
     }
@@ -545,7 +562,15 @@ impl Scene {
         });
         let of_project =
             if let Stage::Verifying(checks) = mission.stage { Some(checks.effect) } else { None };
-        of_turn.or(of_checks).or(of_project).unwrap_or(EffectId(0))
+        let of_stop = if let Stage::Stopping { ending, .. } = &mission.stage {
+            match ending {
+                Ending::Root { effect, .. } | Ending::Commands { effect } => Some(*effect),
+                Ending::Tree { checks } => checks.first().copied(),
+            }
+        } else {
+            None
+        };
+        of_stop.or(of_turn).or(of_checks).or(of_project).unwrap_or(EffectId(0))
     }
 
     /// The look-up that the attempt waits for; otherwise one that is settled.
@@ -667,7 +692,14 @@ const SCENES: &[(&str, Build)] = &[
     ("no master review", || Scene::master(strict()).working().failed()),
     ("stopping", || Scene::executing(limits()).hashed().working().stopping()),
     ("sealed", || Scene::master(limits()).done()),
-    ("stopped", || Scene::mission(limits()).stopping()),
+    ("stopping from elsewhere", || Scene::executing(limits()).hashed().working().stopping_elsewhere()),
+    ("stopping from elsewhere, restarted", || {
+        Scene::executing(limits()).hashed().working().stopping_elsewhere().restarted()
+    }),
+    ("stopping checks", || Scene::checking(limits()).stopping()),
+    ("stopping commands", || Scene::mission(limits()).stopping()),
+    ("stopping commands, restarted", || Scene::mission(limits()).stopping().restarted()),
+    ("stopped", || Scene::mission(limits()).stopping().killed()),
     ("failed", || {
         let scene = Scene::master(strict()).working();
         let review =

@@ -48,6 +48,7 @@ fn commands(root: &Path, commands: &[&[&str]]) -> CheckRequest {
         claimed: Vec::new(),
         commands: commands.iter().map(|argv| strings(argv)).collect(),
         timeout_ms: None,
+        environment: BTreeMap::new(),
     }
 }
 
