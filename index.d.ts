@@ -40,12 +40,8 @@ export type ToolName = keyof Tools;
 export type Tool<Name extends ToolName> = (options: Tools[Name]["options"], context?: ToolContext) => Promise<Tools[Name]["answer"]>;
 /** Searches files for text. Results are sorted by path and line. */
 export declare const grep: Tool<"grep_search">;
-/** Searches files for many patterns in one pass; gives the results of each. */
-export declare const mgrep: Tool<"mgrep">;
 /** Lists files whose path matches a pattern. */
 export declare const glob: Tool<"glob_search">;
-/** Counts files, bytes and lines by language, and lists the largest files. */
-export declare const fileStats: Tool<"file_stats">;
 /** Searches code for a shape, as ast-grep does. */
 export declare const astSearch: Tool<"ast_search">;
 /**
@@ -73,9 +69,9 @@ export interface EngineObserver {
     fault(fault: Extract<Notice, {
         type: "fault";
     }>): void;
-    /** The engine goes on after a fault. */
-    recovered?(notice: Extract<Notice, {
-        type: "recovered";
+    /** The journal has been replayed; what an earlier process had left running has been killed. */
+    ready?(ready: Extract<Notice, {
+        type: "ready";
     }>): void;
 }
 /** A running engine. Closing it settles what waits. */
@@ -85,6 +81,11 @@ export interface Engine {
     request(event: Request): Promise<Answer>;
     /** @returns what the question's variant says; see `Question` in the protocol */
     ask(question: Inquiry): Promise<unknown>;
+    /**
+     * The variables that the shell of a session gets, so that what it leaves running can be found. Without those of the
+     * engine until it has replayed its journal, before which no session of its missions is prompted.
+     */
+    environment(session: string): Record<string, string>;
     /** Gives the project back. What was acknowledged is durable. */
     close(): void;
     [Symbol.dispose](): void;
@@ -169,6 +170,90 @@ export interface LimitInfo {
 export declare function limitsTable(): LimitInfo[];
 /** The JSON schema of a typed blank: what a role's tool takes. */
 export declare function blankSchema(blank: "plan" | "work" | "review" | "revision"): object;
+/** Where handlers can be added, with what they are given: the host's hooks of the same names, and our own end. */
+export interface HookPoints {
+    "chat.message": [
+        input: {
+            sessionID: string;
+            model?: {
+                providerID: string;
+                modelID: string;
+            };
+        },
+        output: {
+            message: {
+                id: string;
+                agent: string;
+            };
+            parts: object[];
+        }
+    ];
+    /** Before a model request. */
+    "chat.params": [input: {
+        sessionID: string;
+        agent: string;
+        message: {
+            id: string;
+        };
+    }, output: {
+        options: object;
+    }];
+    /** Before a call of a tool. A handler that throws refuses the call with its message. */
+    "tool.execute.before": [input: {
+        tool: string;
+        sessionID: string;
+        callID: string;
+    }, output: {
+        args: object | null;
+    }];
+    "experimental.text.complete": [input: {
+        sessionID: string;
+        messageID: string;
+        partID: string;
+    }, output: {
+        text: string;
+    }];
+    event: [input: {
+        event: {
+            type: string;
+            properties: object;
+        };
+    }];
+    /** The plugin ends. Every handler gets `shutdownMs`, and all run, whatever becomes of the others. */
+    shutdown: [];
+}
+export type HookPoint = keyof HookPoints;
+/** A handler of one hook. */
+export interface HookHandler<P extends HookPoint = HookPoint> {
+    point: P;
+    /** Unique at its point, such as `my-plugin.audit`. Ours begin with `orchestrator.`; the README lists them. */
+    name: string;
+    /** Default: `normal`. */
+    phase?: "early" | "normal" | "late";
+    /** Higher runs earlier within a phase. A whole number, default 0. */
+    priority?: number;
+    /** Names of handlers at the same point that have run before this one. */
+    after?: string[];
+    run(...args: HookPoints[P]): Promise<void> | void;
+}
+/**
+ * Adds a handler to the hooks of every orchestrator plugin of this environment, and gives the function that removes it.
+ * A handler that was added before the plugin starts is checked at the start.
+ *
+ * @throws OrchestratorError `HOOK_INVALID`, `HOOK_NAME_TAKEN`, `HOOK_DEPENDENCY_UNKNOWN`, `HOOK_DEPENDENCY_LATER` or
+ *   `HOOK_CYCLE`; nothing has been added then
+ */
+export declare function addHook<P extends HookPoint>(handler: HookHandler<P>): () => void;
+/**
+ * Puts a plugin's own handlers and those added from outside in order, anew whenever one comes or goes. For the plugin
+ * itself.
+ *
+ * @throws OrchestratorError as `addHook`
+ */
+export declare function orderHooks(own: HookHandler[]): {
+    at<P extends HookPoint>(point: P): HookHandler<P>[];
+    close(): void;
+};
 
 /**
  * An input of the engine, in the past tense.
@@ -263,39 +348,6 @@ export type Event =
       type: "stepFinished"
     }
   | {
-      message: string
-      session: SessionId
-      type: "retryScheduled"
-      waitMs: number
-    }
-  | {
-      error: HostError
-      session: SessionId
-      type: "sessionErred"
-    }
-  | {
-      session: SessionId
-      tool: string
-      type: "toolCalled"
-    }
-  | {
-      failure?: ToolFailure | null
-      session: SessionId
-      tool: string
-      type: "toolEnded"
-    }
-  | {
-      permission: string
-      session: SessionId
-      type: "permissionAsked"
-      what: string
-    }
-  | {
-      permission: string
-      session: SessionId
-      type: "permissionAnswered"
-    }
-  | {
       facts: TurnFacts
       prompt?: EffectId | null
       session: SessionId
@@ -310,6 +362,11 @@ export type Event =
       effect: EffectId
       report: CheckReport
       type: "checksFinished"
+    }
+  | {
+      alive: number[]
+      effect: EffectId
+      type: "commandsKilled"
     }
   | {
       cut: boolean
@@ -350,17 +407,13 @@ export type CallInquiry = {
  */
 export type Question =
   | {
+      session: SessionId
+      type: "mayCall"
+    }
+  | {
       paths: (string | null)[]
       session: SessionId
       type: "mayWrite"
-    }
-  | {
-      session: SessionId
-      type: "mayDelegate"
-    }
-  | {
-      session: SessionId
-      type: "reminder"
     }
   | {
       session: SessionId
@@ -379,8 +432,12 @@ export type Question =
  */
 export type Notice =
   | {
+      environment: {
+        [k: string]: string
+      }
       missions: number
       open: number
+      reaped: string[]
       records: number
       type: "ready"
     }
@@ -394,15 +451,10 @@ export type Notice =
       value: unknown
     }
   | {
-      again: boolean
       code: string
       message: string
       retryMs: number
       type: "fault"
-    }
-  | {
-      code: string
-      type: "recovered"
     }
 /**
  * An output of the engine, in the imperative. One with an `effect` number has an outcome, which comes back as an
@@ -457,9 +509,10 @@ export type Effect =
       type: "cancelChecks"
     }
   | {
-      permission: string
-      session: SessionId
-      type: "refusePermission"
+      effect: EffectId
+      mission: MissionId
+      sessions: SessionId[]
+      type: "killCommands"
     }
   | {
       answer: Answer
@@ -574,10 +627,6 @@ export interface Limits {
    */
   nudges?: number
   /**
-   * Time the user has to answer when the host asks whether a session may do something; then it is refused.
-   */
-  permissionMs?: number
-  /**
    * Tasks of one mission, those from review findings included.
    */
   planTasks?: number
@@ -594,17 +643,9 @@ export interface Limits {
    */
   recoveries?: number
   /**
-   * Longest wait before a model request is repeated because its provider asks for it. If the host would wait longer, its turn is broken off.
-   */
-  retryAfterMs?: number
-  /**
    * Reviewer sessions at the same time.
    */
   reviewerSlots?: number
-  /**
-   * The same error of calls in a row before a turn is broken off, and of a task before the user is asked.
-   */
-  sameErrors?: number
   /**
    * Time one attempt may take before its session is aborted.
    */
@@ -614,9 +655,9 @@ export interface Limits {
    */
   sessions?: number
   /**
-   * Silence of a provider, before its answer and within it, after which the host gives a model request up. Set where the user's configuration sets none.
+   * Time each handler of the hook `shutdown` gets when the plugin ends.
    */
-  silenceMs?: number
+  shutdownMs?: number
   /**
    * Model requests of one attempt before it is aborted as a runaway.
    */
@@ -633,10 +674,6 @@ export interface Limits {
    * Silence of a session after which the host is asked how it stands; doubles up to 8 times this.
    */
   sweepMs?: number
-  /**
-   * Calls of tools of one attempt before it is aborted as a runaway.
-   */
-  toolCallsPerAttempt?: number
   /**
    * Model answers in a row without a finish reason before the session is aborted as a runaway.
    */
@@ -680,23 +717,6 @@ export interface HostError {
    * The HTTP status of the model's provider.
    */
   status?: number | null
-}
-/**
- * How a call of a tool failed.
- */
-export interface ToolFailure {
-  /**
-   * What was to be run, or on which file, so that calls of one tool can be told apart.
-   */
-  command?: string | null
-  /**
-   * The exit code, where the tool ran a program.
-   */
-  exitCode?: number | null
-  /**
-   * What the tool said, at most 4 KiB of its end.
-   */
-  message: string
 }
 /**
  * What the checks of a submission or of the whole project found.
@@ -869,94 +889,6 @@ export interface Skipped {
   unreadable: number
 }
 /**
- * The statistics of a tree.
- */
-export interface FileStatsAnswer {
-  /**
-   * How large they are together.
-   */
-  bytes: number
-  /**
-   * How many files.
-   */
-  files: number
-  /**
-   * How many files were searched or listed. Varies from call to call when `truncated`.
-   */
-  filesSearched: number
-  /**
-   * How to get what is missing, in one sentence; `null` when nothing is.
-   */
-  hint: string | null
-  /**
-   * By language, the one with most bytes first.
-   */
-  languages: LanguageStats[]
-  /**
-   * The largest files, the largest first.
-   */
-  largest: LargeFile[]
-  /**
-   * The limits that were met; empty when nothing was cut.
-   */
-  limits: Limit[]
-  /**
-   * How many lines they have together.
-   */
-  lines: number
-  /**
-   * Pass this as `after` to get the results that follow; `null` when there are none or when they cannot be continued.
-   */
-  next: Cursor | null
-  /**
-   * What was left out, by reason.
-   */
-  skipped: Skipped
-  /**
-   * Whether results may be missing. If not, these are all there are.
-   */
-  truncated: boolean
-}
-/**
- * The files of one language.
- */
-export interface LanguageStats {
-  /**
-   * How large they are together.
-   */
-  bytes: number
-  /**
-   * How many files.
-   */
-  files: number
-  /**
-   * Its name, such as `Rust`; the ending, such as `.xyz`, where no language is known; `binary` for binary data; `other`
-   * for the rest.
-   */
-  language: string
-  /**
-   * How many lines they have together; 0 for binary data.
-   */
-  lines: number
-}
-/**
- * One of the largest files.
- */
-export interface LargeFile {
-  /**
-   * How large it is.
-   */
-  bytes: number
-  /**
-   * How many lines it has; 0 for binary data.
-   */
-  lines: number
-  /**
-   * Path relative to the project root, with `/`.
-   */
-  path: string
-}
-/**
  * The answer of a file search.
  */
 export interface GlobAnswer {
@@ -1068,61 +1000,6 @@ export interface GrepMatch {
    */
   text: string
 }
-/**
- * The answer of a search for many patterns.
- */
-export interface MgrepAnswer {
-  /**
-   * How many files were searched or listed. Varies from call to call when `truncated`.
-   */
-  filesSearched: number
-  /**
-   * How to get what is missing, in one sentence; `null` when nothing is.
-   */
-  hint: string | null
-  /**
-   * The limits that were met; empty when nothing was cut.
-   */
-  limits: Limit[]
-  /**
-   * Pass this as `after` to get the results that follow; `null` when there are none or when they cannot be continued.
-   */
-  next: Cursor | null
-  /**
-   * The results of each pattern, in the order of `patterns`. A line that several match is among the results of each.
-   */
-  patterns: PatternMatches[]
-  /**
-   * What was left out, by reason.
-   */
-  skipped: Skipped
-  /**
-   * Whether results may be missing. If not, these are all there are.
-   */
-  truncated: boolean
-}
-/**
- * What was found of one pattern, sorted by path, then line.
- */
-export interface PatternMatches {
-  /**
-   * The files, with `output: "files"` or `"counts"`; empty otherwise.
-   */
-  files: FileMatch[]
-  /**
-   * The matching lines, with `output: "lines"`; empty otherwise.
-   */
-  matches: GrepMatch[]
-  /**
-   * Where the results that were cut begin: give this as `after` to `grep_search` with this pattern. `null` when
-   * nothing was cut, or when the time was over.
-   */
-  next: Cursor | null
-  /**
-   * The pattern.
-   */
-  pattern: string
-}
 
 /**
  * Options of a structural search. `pattern` and `language` are required.
@@ -1161,7 +1038,7 @@ export interface AstSearchOptions {
    */
   language: string
   /**
-   * How many results to return at most, 1 to 1,000.
+   * How many results to return at most, 1 to 10,000.
    */
   maxResults?: number
   /**
@@ -1177,37 +1054,6 @@ export interface AstSearchOptions {
    * for the same code; `$$$ARGS` for any number of nodes; `$_` for any node. Example: `console.log($$$ARGS)`.
    */
   pattern: string
-}
-
-/**
- * Options of the statistics of a tree. None is required.
- */
-export interface FileStatsOptions {
-  /**
-   * Count only files that match one of these globs, relative to `path`, as in a .gitignore: `*.ts`, `src/**`. A
-   * leading `!` leaves files out. What ignore files hide stays hidden.
-   */
-  globs?: string[]
-  /**
-   * Count hidden files and folders too (names that begin with a dot), except `.git`.
-   */
-  hidden?: boolean
-  /**
-   * How many of the largest files to list, 0 to 100.
-   */
-  largest?: number
-  /**
-   * Count files that .gitignore, .ignore and the like hide.
-   */
-  noIgnore?: boolean
-  /**
-   * The folder or file to count, relative to the project root or absolute inside it.
-   */
-  path?: string
-  /**
-   * Count only files of these types, by ripgrep's names: `rust`, `ts`, `py`.
-   */
-  types?: string[]
 }
 
 /**
@@ -1237,7 +1083,7 @@ export interface GlobOptions {
    */
   hidden?: boolean
   /**
-   * How many results to return at most, 1 to 1,000.
+   * How many results to return at most, 1 to 10,000.
    */
   maxResults?: number
   /**
@@ -1313,7 +1159,7 @@ export interface GrepOptions {
    */
   ignoreCase?: boolean
   /**
-   * How many results to return at most, 1 to 1,000.
+   * How many results to return at most, 1 to 10,000.
    */
   maxResults?: number
   /**
@@ -1355,75 +1201,12 @@ export interface GrepOptions {
   word?: boolean
 }
 
-/**
- * Options of a search for many patterns. Only `patterns` is required.
- */
-export interface MgrepOptions {
-  /**
-   * Take `patterns` as plain text.
-   */
-  fixedStrings?: boolean
-  /**
-   * Search only files that match one of these globs, relative to `path`, as in a .gitignore: `*.ts`, `src/**`. A
-   * leading `!` leaves files out. What ignore files hide stays hidden.
-   */
-  globs?: string[]
-  /**
-   * Search hidden files and folders too (names that begin with a dot), except `.git`.
-   */
-  hidden?: boolean
-  /**
-   * Match upper and lower case alike.
-   */
-  ignoreCase?: boolean
-  /**
-   * How many results of each pattern to return at most, 1 to 1,000.
-   */
-  maxResults?: number
-  /**
-   * Search files that .gitignore, .ignore and the like hide.
-   */
-  noIgnore?: boolean
-  /**
-   * What to return.
-   */
-  output?: "lines" | "files" | "counts"
-  /**
-   * The folder or file to search, relative to the project root or absolute inside it.
-   */
-  path?: string
-  /**
-   * What to look for, 1 to 100 patterns: regular expressions in the syntax of Rust's regex crate (as ripgrep; no
-   * look-around, no back-references), or plain texts with `fixedStrings`. At most 64 KiB each.
-   *
-   * @minItems 1
-   * @maxItems 100
-   */
-  patterns: [string, ...string[]]
-  /**
-   * Match upper and lower case alike where a pattern has no upper-case letter.
-   */
-  smartCase?: boolean
-  /**
-   * Search only files of these types, by ripgrep's names: `rust`, `ts`, `py`.
-   */
-  types?: string[]
-  /**
-   * Match whole words only.
-   */
-  word?: boolean
-}
-
 /** What each tool takes and gives. */
 export interface Tools {
   /** Search code by its structure with an ast-grep pattern such as `console.log($ARG)`. */
   ast_search: { options: AstSearchOptions; answer: AstSearchAnswer }
-  /** Count the files, bytes and lines of a folder by language, and list its largest files. Honours .gitignore. */
-  file_stats: { options: FileStatsOptions; answer: FileStatsAnswer }
   /** List files whose path matches a glob pattern. Honours .gitignore. */
   glob_search: { options: GlobOptions; answer: GlobAnswer }
   /** Search file contents with a regular expression. Honours .gitignore. Answers path:line: text. */
   grep_search: { options: GrepOptions; answer: GrepAnswer }
-  /** Search file contents for many regular expressions in one pass, with the results of each. Honours .gitignore. */
-  mgrep: { options: MgrepOptions; answer: MgrepAnswer }
 }
