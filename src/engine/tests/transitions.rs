@@ -29,8 +29,6 @@ fn every_event_in_every_state() {
         seen.extend(build().states());
         actual.push_str(&section(name, *build));
     }
-    if std::env::var_os("TMPWRITE").is_some() {
-        std::fs::write("tests/transitions.txt", &actual).unwrap();
     let all: BTreeSet<_> = STAGES.iter().chain(&TURNS).chain(&TASKS).copied().collect();
     assert_eq!(seen, all, "each state needs a scene");
     for (expected, actual) in EXPECTED.split_inclusive("\n\n").zip(actual.split_inclusive("\n\n")) {
