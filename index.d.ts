@@ -40,8 +40,12 @@ export type ToolName = keyof Tools;
 export type Tool<Name extends ToolName> = (options: Tools[Name]["options"], context?: ToolContext) => Promise<Tools[Name]["answer"]>;
 /** Searches files for text. Results are sorted by path and line. */
 export declare const grep: Tool<"grep_search">;
+/** Searches files for many patterns in one pass; gives the results of each. */
+export declare const mgrep: Tool<"mgrep">;
 /** Lists files whose path matches a pattern. */
 export declare const glob: Tool<"glob_search">;
+/** Counts files, bytes and lines by language, and lists the largest files. */
+export declare const fileStats: Tool<"file_stats">;
 /** Searches code for a shape, as ast-grep does. */
 export declare const astSearch: Tool<"ast_search">;
 /**
@@ -68,6 +72,10 @@ export interface EngineObserver {
     }>): void;
     fault(fault: Extract<Notice, {
         type: "fault";
+    }>): void;
+    /** The engine goes on after a fault. */
+    recovered?(notice: Extract<Notice, {
+        type: "recovered";
     }>): void;
     /** The journal has been replayed; what an earlier process had left running has been killed. */
     ready?(ready: Extract<Notice, {
@@ -348,6 +356,39 @@ export type Event =
       type: "stepFinished"
     }
   | {
+      message: string
+      session: SessionId
+      type: "retryScheduled"
+      waitMs: number
+    }
+  | {
+      error: HostError
+      session: SessionId
+      type: "sessionErred"
+    }
+  | {
+      session: SessionId
+      tool: string
+      type: "toolCalled"
+    }
+  | {
+      failure?: ToolFailure | null
+      session: SessionId
+      tool: string
+      type: "toolEnded"
+    }
+  | {
+      permission: string
+      session: SessionId
+      type: "permissionAsked"
+      what: string
+    }
+  | {
+      permission: string
+      session: SessionId
+      type: "permissionAnswered"
+    }
+  | {
       facts: TurnFacts
       prompt?: EffectId | null
       session: SessionId
@@ -417,6 +458,14 @@ export type Question =
     }
   | {
       session: SessionId
+      type: "mayDelegate"
+    }
+  | {
+      session: SessionId
+      type: "reminder"
+    }
+  | {
+      session: SessionId
       type: "follows"
     }
   | {
@@ -451,10 +500,15 @@ export type Notice =
       value: unknown
     }
   | {
+      again: boolean
       code: string
       message: string
       retryMs: number
       type: "fault"
+    }
+  | {
+      code: string
+      type: "recovered"
     }
 /**
  * An output of the engine, in the imperative. One with an `effect` number has an outcome, which comes back as an
@@ -507,6 +561,11 @@ export type Effect =
   | {
       effect: EffectId
       type: "cancelChecks"
+    }
+  | {
+      permission: string
+      session: SessionId
+      type: "refusePermission"
     }
   | {
       effect: EffectId
@@ -627,6 +686,10 @@ export interface Limits {
    */
   nudges?: number
   /**
+   * Time the user has to answer when the host asks whether a session may do something; then it is refused.
+   */
+  permissionMs?: number
+  /**
    * Tasks of one mission, those from review findings included.
    */
   planTasks?: number
@@ -643,9 +706,17 @@ export interface Limits {
    */
   recoveries?: number
   /**
+   * Longest wait before a model request is repeated because its provider asks for it. If the host would wait longer, its turn is broken off.
+   */
+  retryAfterMs?: number
+  /**
    * Reviewer sessions at the same time.
    */
   reviewerSlots?: number
+  /**
+   * The same error of calls in a row before a turn is broken off, and of a task before the user is asked.
+   */
+  sameErrors?: number
   /**
    * Time one attempt may take before its session is aborted.
    */
@@ -658,6 +729,10 @@ export interface Limits {
    * Time each handler of the hook `shutdown` gets when the plugin ends.
    */
   shutdownMs?: number
+  /**
+   * Silence of a provider, before its answer and within it, after which the host gives a model request up. Set where the user's configuration sets none.
+   */
+  silenceMs?: number
   /**
    * Model requests of one attempt before it is aborted as a runaway.
    */
@@ -674,6 +749,10 @@ export interface Limits {
    * Silence of a session after which the host is asked how it stands; doubles up to 8 times this.
    */
   sweepMs?: number
+  /**
+   * Calls of tools of one attempt before it is aborted as a runaway.
+   */
+  toolCallsPerAttempt?: number
   /**
    * Model answers in a row without a finish reason before the session is aborted as a runaway.
    */
@@ -717,6 +796,23 @@ export interface HostError {
    * The HTTP status of the model's provider.
    */
   status?: number | null
+}
+/**
+ * How a call of a tool failed.
+ */
+export interface ToolFailure {
+  /**
+   * What was to be run, or on which file, so that calls of one tool can be told apart.
+   */
+  command?: string | null
+  /**
+   * The exit code, where the tool ran a program.
+   */
+  exitCode?: number | null
+  /**
+   * What the tool said, at most 4 KiB of its end.
+   */
+  message: string
 }
 /**
  * What the checks of a submission or of the whole project found.
@@ -889,6 +985,94 @@ export interface Skipped {
   unreadable: number
 }
 /**
+ * The statistics of a tree.
+ */
+export interface FileStatsAnswer {
+  /**
+   * How large they are together.
+   */
+  bytes: number
+  /**
+   * How many files.
+   */
+  files: number
+  /**
+   * How many files were searched or listed. Varies from call to call when `truncated`.
+   */
+  filesSearched: number
+  /**
+   * How to get what is missing, in one sentence; `null` when nothing is.
+   */
+  hint: string | null
+  /**
+   * By language, the one with most bytes first.
+   */
+  languages: LanguageStats[]
+  /**
+   * The largest files, the largest first.
+   */
+  largest: LargeFile[]
+  /**
+   * The limits that were met; empty when nothing was cut.
+   */
+  limits: Limit[]
+  /**
+   * How many lines they have together.
+   */
+  lines: number
+  /**
+   * Pass this as `after` to get the results that follow; `null` when there are none or when they cannot be continued.
+   */
+  next: Cursor | null
+  /**
+   * What was left out, by reason.
+   */
+  skipped: Skipped
+  /**
+   * Whether results may be missing. If not, these are all there are.
+   */
+  truncated: boolean
+}
+/**
+ * The files of one language.
+ */
+export interface LanguageStats {
+  /**
+   * How large they are together.
+   */
+  bytes: number
+  /**
+   * How many files.
+   */
+  files: number
+  /**
+   * Its name, such as `Rust`; the ending, such as `.xyz`, where no language is known; `binary` for binary data; `other`
+   * for the rest.
+   */
+  language: string
+  /**
+   * How many lines they have together; 0 for binary data.
+   */
+  lines: number
+}
+/**
+ * One of the largest files.
+ */
+export interface LargeFile {
+  /**
+   * How large it is.
+   */
+  bytes: number
+  /**
+   * How many lines it has; 0 for binary data.
+   */
+  lines: number
+  /**
+   * Path relative to the project root, with `/`.
+   */
+  path: string
+}
+/**
  * The answer of a file search.
  */
 export interface GlobAnswer {
@@ -1000,6 +1184,61 @@ export interface GrepMatch {
    */
   text: string
 }
+/**
+ * The answer of a search for many patterns.
+ */
+export interface MgrepAnswer {
+  /**
+   * How many files were searched or listed. Varies from call to call when `truncated`.
+   */
+  filesSearched: number
+  /**
+   * How to get what is missing, in one sentence; `null` when nothing is.
+   */
+  hint: string | null
+  /**
+   * The limits that were met; empty when nothing was cut.
+   */
+  limits: Limit[]
+  /**
+   * Pass this as `after` to get the results that follow; `null` when there are none or when they cannot be continued.
+   */
+  next: Cursor | null
+  /**
+   * The results of each pattern, in the order of `patterns`. A line that several match is among the results of each.
+   */
+  patterns: PatternMatches[]
+  /**
+   * What was left out, by reason.
+   */
+  skipped: Skipped
+  /**
+   * Whether results may be missing. If not, these are all there are.
+   */
+  truncated: boolean
+}
+/**
+ * What was found of one pattern, sorted by path, then line.
+ */
+export interface PatternMatches {
+  /**
+   * The files, with `output: "files"` or `"counts"`; empty otherwise.
+   */
+  files: FileMatch[]
+  /**
+   * The matching lines, with `output: "lines"`; empty otherwise.
+   */
+  matches: GrepMatch[]
+  /**
+   * Where the results that were cut begin: give this as `after` to `grep_search` with this pattern. `null` when
+   * nothing was cut, or when the time was over.
+   */
+  next: Cursor | null
+  /**
+   * The pattern.
+   */
+  pattern: string
+}
 
 /**
  * Options of a structural search. `pattern` and `language` are required.
@@ -1038,7 +1277,7 @@ export interface AstSearchOptions {
    */
   language: string
   /**
-   * How many results to return at most, 1 to 10,000.
+   * How many results to return at most, 1 to 1,000.
    */
   maxResults?: number
   /**
@@ -1054,6 +1293,37 @@ export interface AstSearchOptions {
    * for the same code; `$$$ARGS` for any number of nodes; `$_` for any node. Example: `console.log($$$ARGS)`.
    */
   pattern: string
+}
+
+/**
+ * Options of the statistics of a tree. None is required.
+ */
+export interface FileStatsOptions {
+  /**
+   * Count only files that match one of these globs, relative to `path`, as in a .gitignore: `*.ts`, `src/**`. A
+   * leading `!` leaves files out. What ignore files hide stays hidden.
+   */
+  globs?: string[]
+  /**
+   * Count hidden files and folders too (names that begin with a dot), except `.git`.
+   */
+  hidden?: boolean
+  /**
+   * How many of the largest files to list, 0 to 100.
+   */
+  largest?: number
+  /**
+   * Count files that .gitignore, .ignore and the like hide.
+   */
+  noIgnore?: boolean
+  /**
+   * The folder or file to count, relative to the project root or absolute inside it.
+   */
+  path?: string
+  /**
+   * Count only files of these types, by ripgrep's names: `rust`, `ts`, `py`.
+   */
+  types?: string[]
 }
 
 /**
@@ -1083,7 +1353,7 @@ export interface GlobOptions {
    */
   hidden?: boolean
   /**
-   * How many results to return at most, 1 to 10,000.
+   * How many results to return at most, 1 to 1,000.
    */
   maxResults?: number
   /**
@@ -1159,7 +1429,7 @@ export interface GrepOptions {
    */
   ignoreCase?: boolean
   /**
-   * How many results to return at most, 1 to 10,000.
+   * How many results to return at most, 1 to 1,000.
    */
   maxResults?: number
   /**
@@ -1201,12 +1471,75 @@ export interface GrepOptions {
   word?: boolean
 }
 
+/**
+ * Options of a search for many patterns. Only `patterns` is required.
+ */
+export interface MgrepOptions {
+  /**
+   * Take `patterns` as plain text.
+   */
+  fixedStrings?: boolean
+  /**
+   * Search only files that match one of these globs, relative to `path`, as in a .gitignore: `*.ts`, `src/**`. A
+   * leading `!` leaves files out. What ignore files hide stays hidden.
+   */
+  globs?: string[]
+  /**
+   * Search hidden files and folders too (names that begin with a dot), except `.git`.
+   */
+  hidden?: boolean
+  /**
+   * Match upper and lower case alike.
+   */
+  ignoreCase?: boolean
+  /**
+   * How many results of each pattern to return at most, 1 to 1,000.
+   */
+  maxResults?: number
+  /**
+   * Search files that .gitignore, .ignore and the like hide.
+   */
+  noIgnore?: boolean
+  /**
+   * What to return.
+   */
+  output?: "lines" | "files" | "counts"
+  /**
+   * The folder or file to search, relative to the project root or absolute inside it.
+   */
+  path?: string
+  /**
+   * What to look for, 1 to 100 patterns: regular expressions in the syntax of Rust's regex crate (as ripgrep; no
+   * look-around, no back-references), or plain texts with `fixedStrings`. At most 64 KiB each.
+   *
+   * @minItems 1
+   * @maxItems 100
+   */
+  patterns: [string, ...string[]]
+  /**
+   * Match upper and lower case alike where a pattern has no upper-case letter.
+   */
+  smartCase?: boolean
+  /**
+   * Search only files of these types, by ripgrep's names: `rust`, `ts`, `py`.
+   */
+  types?: string[]
+  /**
+   * Match whole words only.
+   */
+  word?: boolean
+}
+
 /** What each tool takes and gives. */
 export interface Tools {
   /** Search code by its structure with an ast-grep pattern such as `console.log($ARG)`. */
   ast_search: { options: AstSearchOptions; answer: AstSearchAnswer }
+  /** Count the files, bytes and lines of a folder by language, and list its largest files. Honours .gitignore. */
+  file_stats: { options: FileStatsOptions; answer: FileStatsAnswer }
   /** List files whose path matches a glob pattern. Honours .gitignore. */
   glob_search: { options: GlobOptions; answer: GlobAnswer }
   /** Search file contents with a regular expression. Honours .gitignore. Answers path:line: text. */
   grep_search: { options: GrepOptions; answer: GrepAnswer }
+  /** Search file contents for many regular expressions in one pass, with the results of each. Honours .gitignore. */
+  mgrep: { options: MgrepOptions; answer: MgrepAnswer }
 }

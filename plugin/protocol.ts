@@ -92,6 +92,39 @@ export type Event =
       type: "stepFinished"
     }
   | {
+      message: string
+      session: SessionId
+      type: "retryScheduled"
+      waitMs: number
+    }
+  | {
+      error: HostError
+      session: SessionId
+      type: "sessionErred"
+    }
+  | {
+      session: SessionId
+      tool: string
+      type: "toolCalled"
+    }
+  | {
+      failure?: ToolFailure | null
+      session: SessionId
+      tool: string
+      type: "toolEnded"
+    }
+  | {
+      permission: string
+      session: SessionId
+      type: "permissionAsked"
+      what: string
+    }
+  | {
+      permission: string
+      session: SessionId
+      type: "permissionAnswered"
+    }
+  | {
       facts: TurnFacts
       prompt?: EffectId | null
       session: SessionId
@@ -158,6 +191,14 @@ export type Question =
       paths: (string | null)[]
       session: SessionId
       type: "mayWrite"
+    }
+  | {
+      session: SessionId
+      type: "mayDelegate"
+    }
+  | {
+      session: SessionId
+      type: "reminder"
     }
   | {
       session: SessionId
@@ -256,6 +297,11 @@ export type Effect =
   | {
       effect: EffectId
       type: "cancelChecks"
+    }
+  | {
+      permission: string
+      session: SessionId
+      type: "refusePermission"
     }
   | {
       effect: EffectId
@@ -376,6 +422,10 @@ export interface Limits {
    */
   nudges?: number
   /**
+   * Time the user has to answer when the host asks whether a session may do something; then it is refused.
+   */
+  permissionMs?: number
+  /**
    * Tasks of one mission, those from review findings included.
    */
   planTasks?: number
@@ -392,9 +442,17 @@ export interface Limits {
    */
   recoveries?: number
   /**
+   * Longest wait before a model request is repeated because its provider asks for it. If the host would wait longer, its turn is broken off.
+   */
+  retryAfterMs?: number
+  /**
    * Reviewer sessions at the same time.
    */
   reviewerSlots?: number
+  /**
+   * The same error of calls in a row before a turn is broken off, and of a task before the user is asked.
+   */
+  sameErrors?: number
   /**
    * Time one attempt may take before its session is aborted.
    */
@@ -407,6 +465,10 @@ export interface Limits {
    * Time each handler of the hook `shutdown` gets when the plugin ends.
    */
   shutdownMs?: number
+  /**
+   * Silence of a provider, before its answer and within it, after which the host gives a model request up. Set where the user's configuration sets none.
+   */
+  silenceMs?: number
   /**
    * Model requests of one attempt before it is aborted as a runaway.
    */
@@ -423,6 +485,10 @@ export interface Limits {
    * Silence of a session after which the host is asked how it stands; doubles up to 8 times this.
    */
   sweepMs?: number
+  /**
+   * Calls of tools of one attempt before it is aborted as a runaway.
+   */
+  toolCallsPerAttempt?: number
   /**
    * Model answers in a row without a finish reason before the session is aborted as a runaway.
    */
@@ -466,6 +532,23 @@ export interface HostError {
    * The HTTP status of the model's provider.
    */
   status?: number | null
+}
+/**
+ * How a call of a tool failed.
+ */
+export interface ToolFailure {
+  /**
+   * What was to be run, or on which file, so that calls of one tool can be told apart.
+   */
+  command?: string | null
+  /**
+   * The exit code, where the tool ran a program.
+   */
+  exitCode?: number | null
+  /**
+   * What the tool said, at most 4 KiB of its end.
+   */
+  message: string
 }
 /**
  * What the checks of a submission or of the whole project found.
