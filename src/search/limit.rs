@@ -25,9 +25,10 @@ limits! {
     GLOBS_MAX: usize = 100, "100";
     /// The memory that a compiled regular expression may take. A larger one is refused.
     REGEX_BYTES_MAX: usize = 10 * 1024 * 1024, "10 MiB";
-    /// How deeply a syntax pattern, or the syntax tree of a searched file, may be nested. A deeper pattern is refused, a
-    /// deeper file is skipped and counted.
-    SYNTAX_DEPTH_MAX: usize = 1_000, "1,000 levels";
+    /// How deeply the syntax tree of a searched file may be nested. A deeper file is skipped and counted.
+    SYNTAX_DEPTH_MAX: usize = 10_000, "10,000 levels";
+    /// How deeply a syntax pattern may be nested, since it is compared at every place of a file. A deeper one is refused.
+    PATTERN_DEPTH_MAX: usize = 1_000, "1,000 levels";
     /// The largest file that is searched for text. A larger one is skipped and counted.
     FILE_BYTES_MAX: u64 = 32 * 1024 * 1024, "32 MiB";
     /// The largest file that is parsed, since a syntax tree takes ten times its source. A larger one is skipped and

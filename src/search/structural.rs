@@ -4,8 +4,8 @@ use crate::answer::{Coverage, Cursor, column, count_of, show};
 use crate::collect::Collector;
 use crate::error::SearchError;
 use crate::limit::{
-    ANSWER_BYTES_MAX, LINE_CHARS_MAX, Limit, PATTERN_BYTES_MAX, RESULTS_MAX, SYNTAX_DEPTH_MAX,
-    SYNTAX_FILE_BYTES_MAX,
+    ANSWER_BYTES_MAX, LINE_CHARS_MAX, Limit, PATTERN_BYTES_MAX, PATTERN_DEPTH_MAX, RESULTS_MAX,
+    SYNTAX_DEPTH_MAX, SYNTAX_FILE_BYTES_MAX,
 };
 use crate::query::{ToText, Tool, check_range, default_path, default_results};
 use crate::root::Root;
@@ -394,7 +394,7 @@ fn parse_language(name: &str) -> Result<SupportLang, SearchError> {
 /// Compiles a pattern, after a check that it is not nested so deeply that compiling it would overflow the stack.
 fn compile(pattern: &str, language: SupportLang) -> Result<Pattern, SearchError> {
     let bad = |reason: &str| SearchError::BadPattern { reason: reason.to_owned() };
-    if is_nested_deeper(&language.ast_grep(pattern), SYNTAX_DEPTH_MAX) {
+    if is_nested_deeper(&language.ast_grep(pattern), PATTERN_DEPTH_MAX) {
         return Err(bad("is nested more than 1,000 levels deep; use a smaller pattern"));
     }
     let compiled = Pattern::try_new(pattern, language).map_err(|error| SearchError::BadPattern {

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 mod confinement;
@@ -563,6 +563,32 @@ fn mistakes_are_told_with_their_place() {
     assert_eq!(Root::open(Path::new("relative")).unwrap_err().code(), "SEARCH_BAD_ROOT");
 }
 
+/// Breaks if JSON that no text can hold, or that is nested without bound, is taken or brings the process down.
+#[test]
+fn hostile_json_is_refused() {
+    let nested = |depth: usize| {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        format!(r#"{{"pattern": "x", "globs": {open}{close}}}"#)
+    };
+    for (json, part) in [
+        (r#"{"pattern": "\ud800"}"#.to_owned(), "pattern: "),
+        (r#"{"pattern": "a\udc00b"}"#.to_owned(), "pattern: "),
+        (r#"{"pattern": "x"} x"#.to_owned(), "options: trailing characters"),
+        (r#"{"pattern": "x", "pattern": "y"}"#.to_owned(), "duplicate field"),
+        (nested(JSON_DEPTH_MAX - 1), "globs[0]: "),
+        (nested(100_000), "globs"),
+        (String::new(), "options: EOF"),
+    ] {
+        let error = Query::parse("grep_search", &json).unwrap_err();
+        assert_eq!(error.code(), "SEARCH_BAD_OPTIONS", "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    let folder = project(&[("a.txt", "\u{1d11e}\n")]);
+    let query = Query::parse("grep_search", r#"{"pattern": "\ud834\udd1e"}"#).unwrap();
+    let answer = run(Pool::global().unwrap(), &Root::open(folder.path()).unwrap(), query).unwrap();
+    assert!(answer.to_text().starts_with("a.txt:1: "), "a pair of surrogates is a character");
+}
+
 /// Breaks if structure is not matched, or what meta-variables stand for is lost.
 #[test]
 fn ast_search_finds_shapes_and_names_their_parts() {
@@ -610,6 +636,19 @@ fn deeply_nested_files_are_skipped() {
     let answer = ast(&folder, json!({"pattern": "$A + $A", "language": "ts"}));
     assert_eq!((answer.matches.len(), answer.coverage.skipped.too_deep), (1, 1));
     assert_eq!(answer.coverage.limits, [Limit::SyntaxDepth]);
+}
+
+/// Breaks if a worker's stack is too small for what may be nested: comparing two trees, and compiling a pattern, recurse.
+#[test]
+fn what_is_nested_as_deeply_as_allowed_is_searched() {
+    let nest = |inside: &str, depth: usize| format!("{}{inside}{}", "(".repeat(depth), ")".repeat(depth));
+    let deep = nest("1", SYNTAX_DEPTH_MAX - 10);
+    let folder = project(&[("a.ts", &*format!("{deep} === {deep}\n"))]);
+    for pattern in ["$A === $A".to_owned(), nest("$A", PATTERN_DEPTH_MAX - 10)] {
+        let answer = ast(&folder, json!({"pattern": pattern, "language": "ts"}));
+        let found = (answer.matches.is_empty(), answer.coverage.skipped.too_deep);
+        assert_eq!(found, (false, 0), "{}", &pattern[..9]);
+    }
 }
 
 /// Breaks if a language in the table has no parser compiled in, which ast-grep answers with a panic.
@@ -675,6 +714,48 @@ fn a_search_is_cancelled_while_it_runs() {
     }
     ticket.cancel();
     assert_eq!(receiver.recv_timeout(HANG).unwrap().unwrap_err().code(), "SEARCH_CANCELLED");
+}
+
+/// Breaks if work that was cancelled goes on, whatever it is at: walking, reading one large file, or looking through it.
+#[test]
+fn cancelled_work_ends_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    for index in 0..2_000 {
+        write(folder.path(), &format!("many/{}/{index}.txt", index % 50), b"hay\n");
+    }
+    let lines = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n".repeat(500_000);
+    write(folder.path(), "lines.txt", lines.as_bytes());
+    write(folder.path(), "line.txt", lines.replace('\n', " ").as_bytes());
+    let pool = Pool::new(2).unwrap();
+    let root = Root::open(folder.path()).unwrap();
+    // No literal that every match holds, so that every place is looked at.
+    let slow = r"(a|aa)+\b[^\sa]\w{50}";
+    for (name, options) in [
+        ("grep_search", json!({"pattern": "x", "path": "many"})),
+        ("grep_search", json!({"pattern": slow, "path": "lines.txt"})),
+        ("grep_search", json!({"pattern": slow, "path": "line.txt"})),
+        ("grep_search", json!({"pattern": slow, "path": "lines.txt", "multiline": true})),
+        ("mgrep", json!({"patterns": [slow, "c"], "path": "lines.txt"})),
+        ("file_stats", json!({})),
+        ("glob_search", json!({"pattern": "**/*.none"})),
+    ] {
+        for delay_ms in [3, 60] {
+            let (sender, receiver) = channel();
+            let query = Query::parse(name, &options.to_string()).unwrap();
+            let ticket =
+                crate::start(&pool, &root, query, move |result| sender.send(result).unwrap()).unwrap();
+            std::thread::sleep(Duration::from_millis(delay_ms));
+            let started = Instant::now();
+            ticket.cancel();
+            let result = receiver.recv_timeout(HANG).unwrap();
+            let took = started.elapsed();
+            if let Err(error) = result {
+                assert_eq!(error.code(), "SEARCH_CANCELLED", "{name} {options}");
+            }
+            // A tenth of a second is promised; a machine that runs other tests too is given more.
+            assert!(took < Duration::from_secs(1), "{name} {options} went on for {took:?}");
+        }
+    }
 }
 
 /// Breaks if a search whose time is over gives nothing, or does not say that it was stopped.

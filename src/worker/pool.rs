@@ -27,8 +27,9 @@ pub const INTERACTIVE_BUDGET: Duration = Duration::from_millis(50);
 /// How many jobs a pool holds at a time; beyond it [`Pool::submit`] refuses with [`SubmitError::QueueFull`].
 pub const JOBS_MAX: usize = 4_096;
 
-/// The stack of a worker: room for the recursion of regex and syntax-tree code, as a main thread has.
-const STACK_BYTES: usize = 8 * 1024 * 1024;
+/// The stack of a worker. Comparing syntax trees recurses, and up to 10,000 levels deep takes some 10 MiB; the rest is
+/// margin. The system commits what is used of it.
+const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why a pool did not start.
 #[derive(Debug, Error)]
