@@ -384,6 +384,7 @@ export type Event =
       what: string
     }
   | {
+      allowed: boolean
       permission: string
       session: SessionId
       type: "permissionAnswered"

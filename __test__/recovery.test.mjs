@@ -2,7 +2,7 @@
  * Each row of the table of recovery (docs/ARCHITECTURE.md) once on the real OpenCode, with the scripted model as the culprit.
  * Without a row's test a mission could stall, loop or be given up where it can go on.
  *
- * The tests run side by side, since most of their time is waiting: the host's own retries after a failure take 62 s.
+ * The tests run side by side, since most of their time is waiting.
  */
 import assert from "node:assert/strict"
 import { suite, test } from "node:test"
@@ -41,7 +41,7 @@ function startedAfresh({ report, worked, fresh }, says) {
 
 suite("recovery", { concurrency: 5 }, () => {
   test("transport: what the host's retries do not mend is gone on with in the same session", async (t) => {
-    const down = Array.from({ length: 6 }, () => http(503, "unavailable"))
+    const down = Array.from({ length: 6 }, () => http(503, "unavailable", { "retry-after-ms": "100" }))
     wentOn(await mission(t, goesWrong([...down, ...does("a")])), /Your turn broke off: [^]*unavailable[^]*The model's provider failed/)
   })
 
@@ -56,10 +56,10 @@ suite("recovery", { concurrency: 5 }, () => {
   })
 
   test("transport: silence before and within an answer is cut off, for the host was given time-outs", async (t) => {
-    const started = Date.now()
-    const { report, scene } = await mission(t, goesWrong([{ fault: "hang" }, { text: "thinking", fault: "hang" }, ...does("a")]), { limits: { silenceMs: 1_500 } })
+    const { report, scene, worked } = await mission(t, goesWrong([{ fault: "hang" }, { text: "thinking", fault: "hang" }, ...does("a")]), { limits: { silenceMs: 1_500 } })
     assert.match(report, /is sealed[^]*0 failed attempts/)
-    assert.ok(Date.now() - started < 60_000)
+    const waits = worked.slice(1, 3).map(({ at }, index) => at - worked[index].at)
+    assert.ok(waits.every((ms) => ms < 30_000), `${waits} ms, and 300 s without the time-outs`)
     const { provider } = await scene.request("GET", "/config")
     assert.deepEqual([provider.scripted.options.headerTimeout, provider.scripted.options.chunkTimeout], [1_500, 1_500])
   })
@@ -125,7 +125,7 @@ suite("recovery", { concurrency: 5 }, () => {
   })
 
   test("time: a session that takes too long is ended, and the next is told what is done", async (t) => {
-    const told = await mission(t, goesWrong([write("a.txt", "half\n"), { text: "thinking", fault: "hang" }]), { limits: { sessionTtlMs: 6_000 } })
+    const told = await mission(t, goesWrong([write("a.txt", "half\n"), { text: "thinking", fault: "hang" }]), { limits: { sessionTtlMs: 15_000 } })
     startedAfresh(told, /longer than its time to live[^]*shortest way[^]*Already changed by earlier attempts\n- a\.txt/)
   })
 
@@ -161,7 +161,7 @@ suite("recovery", { concurrency: 5 }, () => {
     assert.match(await scene.command(await scene.createSession(), "status"), /- m1 work a waits for you: may it use bash for touch/)
     assert.match(await report, /is sealed/)
     assert.ok(!scene.has("sneaky.txt"))
-    assert.match(promptsOf(scene.asked("work a"))[1], /You wanted to use bash for touch sneaky\.txt\. Nobody answered/)
+    assert.match(promptsOf(scene.asked("work a"))[1], /You wanted to use bash for touch sneaky\.txt\. That was not allowed/)
   })
 
   test("permission: what the user allows goes on", async (t) => {

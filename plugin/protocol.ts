@@ -120,6 +120,7 @@ export type Event =
       what: string
     }
   | {
+      allowed: boolean
       permission: string
       session: SessionId
       type: "permissionAnswered"

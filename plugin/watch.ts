@@ -54,8 +54,9 @@ export function createWatch(effects: Pick<Effects, "owns">, post: (event: Event)
           return post({ type: "permissionAsked", session: told.sessionID, permission: id, what })
         }
         case "permission.replied": {
-          const { requestID } = properties as { requestID: string }
-          if (owned(told)) post({ type: "permissionAnswered", session: told.sessionID, permission: requestID })
+          const { requestID, reply } = properties as { requestID: string; reply: string }
+          const allowed = reply !== "reject"
+          if (owned(told)) post({ type: "permissionAnswered", session: told.sessionID, permission: requestID, allowed })
           return
         }
         default:

@@ -41,7 +41,7 @@ pub struct Attempt {
     pub(crate) failing: Option<Failing>,
     /// What the host asks the user about the session, by the host's number of the question.
     pub permissions: BTreeMap<String, Permission>,
-    /// What the session was not allowed because nobody answered; its turn ends by that.
+    /// What the session was not allowed; its turn ends by that.
     pub(crate) not_allowed: Option<String>,
     pub(crate) minute: VecDeque<Millis>,
     pub(crate) unfinished: u64,
@@ -134,7 +134,7 @@ pub enum Say {
     Continue,
     /// Go on after a failure, in the session in which it happened.
     Again { failure: Failure },
-    /// The turn ended because nobody allowed what it wanted to do.
+    /// The turn ended because it was not allowed what it wanted to do.
     NotAllowed { what: String },
     /// The turn ended without a blank, or with a wrong one; `cut` when the answer was cut at the model's limit.
     Nudge { mistakes: Vec<Mistake>, cut: bool },
@@ -331,6 +331,7 @@ impl Engine {
         attempt.unfinished = 0;
         attempt.failing = None;
         attempt.permissions.clear();
+        attempt.not_allowed = None;
         attempt.heard(now, &limits);
         let agent = prompt::agent(&agents, attempt.role());
         mission.prompts += 1;

@@ -64,8 +64,8 @@ pub enum Event {
     ToolEnded { session: SessionId, tool: String, failure: Option<ToolFailure> },
     /// The host asks the user whether the session may do something; `permission` is its number of the question.
     PermissionAsked { session: SessionId, permission: String, what: String },
-    /// That question was answered by someone.
-    PermissionAnswered { session: SessionId, permission: String },
+    /// That question was answered, by the user or by our refusal.
+    PermissionAnswered { session: SessionId, permission: String, allowed: bool },
     /// The session went idle. `prompt` is our prompt that was answered, where it can be told.
     TurnEnded { session: SessionId, prompt: Option<EffectId>, facts: TurnFacts },
     /// The files of a lease as they were before work on it.

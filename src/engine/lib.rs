@@ -191,8 +191,8 @@ impl Engine {
             Event::PermissionAsked { session, permission, what } => {
                 self.permission_asked(now, &session, permission, what)
             }
-            Event::PermissionAnswered { session, permission } => {
-                self.permission_answered(now, &session, &permission)
+            Event::PermissionAnswered { session, permission, allowed } => {
+                self.permission_answered(now, &session, &permission, allowed)
             }
             Event::TurnEnded { session, prompt, facts } => self.turn_ended(now, &session, prompt, &facts),
             Event::SnapshotTaken { effect, snapshot } => self.snapshot_taken(now, effect, snapshot),

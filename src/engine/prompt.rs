@@ -57,9 +57,7 @@ pub(crate) fn text(mission: &Mission, attempt: &Attempt) -> String {
         }
         Say::NotAllowed { what } => {
             text.push_str(&format!("{}\n", heading(mission, attempt)));
-            text.push_str(&format!(
-                "You wanted to {what}. Nobody answered whether you may, so it was refused.\n"
-            ));
+            text.push_str(&format!("You wanted to {what}. That was not allowed.\n"));
             text += "Do without it. If the task cannot be done without it, ";
             text += match attempt.subject {
                 Subject::Task { .. } => "submit with `blocked` and say what you need.\n",

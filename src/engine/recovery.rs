@@ -30,8 +30,8 @@ pub enum Failure {
     ToolCalls { calls: u64 },
     #[error("{error}, {times} times in a row")]
     SameCalls { error: String, times: u64, fingerprint: String },
-    #[error("nobody allowed {what} within {} s, so it was refused", .wait_ms / 1_000)]
-    NotAllowed { what: String, wait_ms: Millis },
+    #[error("it wanted to {what}, which was not allowed")]
+    NotAllowed { what: String },
     #[error("the session took longer than its time to live")]
     TimedOut,
     #[error("the reviewer could not tell")]
@@ -66,7 +66,7 @@ pub enum Class {
     Model,
     /// The model's calls of tools came to nothing.
     Tool,
-    /// Nobody answered the host's question whether something is allowed.
+    /// The user did not allow what the session wanted to do, or did not answer.
     Permission,
     /// Someone else broke the turn off.
     Aborted,
@@ -164,7 +164,7 @@ pub const REMEDIES: &[Remedy] = &[
     },
     Remedy {
         class: Class::Permission,
-        seen: "the host asked the user, who did not answer within `permissionMs`, `nudges` times",
+        seen: "the host asked the user, who refused or did not answer within `permissionMs`, more than `nudges` times",
         same_session: 0,
         asks: true,
         says: "",

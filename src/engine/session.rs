@@ -455,14 +455,18 @@ impl Engine {
         now: Millis,
         session: &SessionId,
         permission: &str,
+        allowed: bool,
     ) -> Handled {
         let limits = self.limits.clone();
         let Some((mission_id, id)) = self.find_session(session) else {
             return Handled::Ignored(Ignored::ForeignSession);
         };
         let attempt = self.attempt_mut(mission_id, id);
-        if attempt.permissions.remove(permission).is_none() {
+        let Some(asked) = attempt.permissions.remove(permission) else {
             return Handled::Ignored(Ignored::OutOfTurn);
+        };
+        if !allowed {
+            attempt.not_allowed = Some(asked.what);
         }
         attempt.heard(now, &limits);
         Handled::Changed
@@ -471,15 +475,14 @@ impl Engine {
     /// Refuses what nobody has answered in time. A session that hears of no refusal is aborted.
     fn refuse_permissions(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
         let limits = self.limits.clone();
-        let (wait_ms, again_ms) = (limits.permission_ms, limits.sweep_ms);
+        let again_ms = limits.sweep_ms;
         let attempt = self.attempt_mut(mission_id, id);
         attempt.wait(now, &limits);
         let Some(session) = attempt.session.clone() else { return };
         let mut refused = Vec::new();
         for (permission, asked) in attempt.permissions.iter_mut().filter(|(_, asked)| asked.until <= now) {
             if asked.refusals >= REFUSALS_MOST {
-                let then =
-                    AfterAbort::Fail { failure: Failure::NotAllowed { what: asked.what.clone(), wait_ms } };
+                let then = AfterAbort::Fail { failure: Failure::NotAllowed { what: asked.what.clone() } };
                 return self.abort(now, mission_id, id, then);
             }
             asked.refusals += 1;
@@ -487,6 +490,7 @@ impl Engine {
             refused.push((permission.clone(), asked.what.clone()));
         }
         for (permission, what) in refused {
+            // It may be that only the end of the turn is told.
             self.attempt_mut(mission_id, id).not_allowed = Some(what);
             self.emit(Effect::RefusePermission { session: session.clone(), permission });
         }

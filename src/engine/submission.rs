@@ -127,7 +127,6 @@ impl Engine {
     /// The turn is over: goes on with what was submitted, or asks again, or gives up.
     pub(crate) fn conclude(&mut self, now: Millis, mission_id: MissionId, id: AttemptId, facts: &TurnFacts) {
         let (nudges_most, tasks_max) = (self.limits.nudges, self.limits.plan_tasks);
-        let wait_ms = self.limits.permission_ms;
         self.prompt_taken(mission_id, id);
         let attempt = self.attempt_mut(mission_id, id);
         if attempt.submission.is_some() {
@@ -138,7 +137,7 @@ impl Engine {
         }
         if let Some(what) = attempt.not_allowed.take() {
             if attempt.nudges >= nudges_most {
-                return self.fail(now, mission_id, id, Failure::NotAllowed { what, wait_ms });
+                return self.fail(now, mission_id, id, Failure::NotAllowed { what });
             }
             attempt.nudges += 1;
             return self.send_again(now, mission_id, id, Say::NotAllowed { what });

@@ -343,7 +343,10 @@ fn a_permission_that_nobody_gives_is_refused_in_time_and_a_session_that_does_not
         permission: permission.clone(),
         what: "run rm".into(),
     });
-    assert_eq!(run.feed(Event::PermissionAnswered { session: run.session(), permission }), Handled::Changed);
+    assert_eq!(
+        run.feed(Event::PermissionAnswered { session: run.session(), permission, allowed: true }),
+        Handled::Changed
+    );
     run.now += 5_000;
     run.feed(Event::DeadlinePassed {});
     assert_eq!(refused(&run), 0);

@@ -552,7 +552,7 @@ impl World {
         }
         let Some(found) = self.sessions.iter().find(|s| s.id == *session && s.busy) else { return };
         let Some((prompt, _)) = found.prompts.last().cloned() else { return };
-        self.deliver(5, Event::PermissionAnswered { session: session.clone(), permission });
+        self.deliver(5, Event::PermissionAnswered { session: session.clone(), permission, allowed: false });
         let facts = TurnFacts { finish: Some("tool-calls".into()), ..TurnFacts::default() };
         self.at(20, Happening::EndTurn { session: session.clone(), prompt, facts });
     }

@@ -238,7 +238,7 @@ fn samples(scene: &Scene) -> Vec<(&'static str, Millis, Event)> {
         (
             "permissionAnswered",
             0,
-            Event::PermissionAnswered { session: session.clone(), permission: "per_1".into() },
+            Event::PermissionAnswered { session: session.clone(), permission: "per_1".into(), allowed: true },
         ),
         ("turnEnded", 0, ended(Some(effect), facts(Some("stop")))),
         ("turnEnded earlier", 0, ended(Some(EffectId(0)), facts(Some("stop")))),
