@@ -12,9 +12,9 @@
 use std::collections::BTreeSet;
 
 use orchestrator_engine::{
-    Agents, Answer, Attempt, CheckReport, Effect, EffectId, Ending, Engine, Event, Finding, Handled, HostError,
-    Interruption, Limits, Millis, Mission, MissionId, PauseReason, Phase, SessionId, Stage, Subject, TaskId,
-    TaskState, ToolFailure, Turn, TurnFacts, Verdict,
+    Agents, Answer, Attempt, CheckReport, Effect, EffectId, Ending, Engine, Event, Finding, Handled,
+    HostError, Interruption, Limits, Millis, Mission, MissionId, PauseReason, Phase, SessionId, Stage,
+    Subject, TaskId, TaskState, ToolFailure, Turn, TurnFacts, Verdict,
 };
 use serde_json::{Value, json};
 
