@@ -342,7 +342,7 @@ test("a user's own agent and command keep their names, and a mission works besid
   assert.deepEqual([agent.worker.prompt, agent.worker.description, agent.worker.mode], ["You are the user's worker.", "mine", "subagent"])
   assert.match(agent["orchestrator-worker"].prompt, /^You carry out one task/)
   assert.deepEqual(command.status, config.command.status)
-  assert.deepEqual(Object.keys(command).sort(), ["orchestrator-status", "status", "stop", "task"])
+  assert.deepEqual(Object.keys(command).sort(), ["agents", "auto", "cancel", "dag", "fix", "orchestrator-status", "plan", "review", "search", "status", "stop", "task"])
 })
 
 test("a command that the user's permissions refuse is refused in a plan, and not run", async (t) => {

@@ -43,7 +43,8 @@ export function createEffects(
   options: {
     readonly commander: string
     modelOf(root: string): Promise<Model | undefined>
-    report(effect: Extract<Effect, { type: "reportMission" }>): void
+    /** Shows a report in its session; `shown` is to be called when that has happened, or nobody wants it any more. */
+    report(session: string, report: string, shown: () => void): void
     failed(what: string, error: unknown): void
   },
 ): Effects {
@@ -70,6 +71,18 @@ export function createEffects(
       const { name, message } = error instanceof Error ? error : new Error(String(error))
       post({ type: "effectFailed", effect, error: { name, message } })
     }
+  }
+
+  /** Tells something, and the engine that it was told. What comes again may have been told before. */
+  function notify(effect: { effect: number; session: string; again?: boolean }, isTold: Told, tell: () => Promise<{ error?: unknown }>) {
+    void settle(effect.effect, async () => {
+      if (!(effect.again && (await messagesOf(effect.session)).some(isTold))) data(await tell(), true)
+      return { type: "notified", effect: effect.effect }
+    })
+  }
+
+  async function messagesOf(session: string): Promise<HostMessage[]> {
+    return data(await client.session.messages({ path: { id: session }, query: { ...query, limit: MESSAGES_MAX } }))
   }
 
   /** Runs a call that has no outcome; its failure is only noted. */
@@ -129,21 +142,34 @@ export function createEffects(
       }
       case "showToast": {
         const body = { title: "Orchestrator", message: effect.text, variant: effect.level }
-        return attempt("showing a toast", client.tui.showToast({ body, query }))
+        return notify(effect, () => false, () => client.tui.showToast({ body, query }))
       }
       case "tellCommander": {
-        const metadata = { orchestrator: { ours: "tell" } }
+        const metadata = { orchestrator: { ours: "tell", notice: effect.effect } }
         const parts = [{ type: "text" as const, text: effect.text, metadata }]
         const body = { noReply: true, agent: options.commander, parts }
-        return attempt("telling the commander", client.session.prompt({ path: { id: effect.session }, body, query }))
+        const isTold = ({ parts }: HostMessage) => parts.some((part) => marker(part)?.["notice"] === effect.effect)
+        return notify(effect, isTold, () => client.session.prompt({ path: { id: effect.session }, body, query }))
       }
       case "annotate":
         return attempt("noting the mission on its session", annotate(effect))
       case "reportMission":
-        return options.report(effect)
+        return void report(effect)
       default:
         effect satisfies never
     }
+  }
+
+  async function report({ effect, session, report, again }: Extract<Effect, { type: "reportMission" }>) {
+    const shown = () => post({ type: "notified", effect })
+    const isShown = ({ info, parts }: HostMessage) =>
+      info.role === "assistant" && parts.some((part) => part.type === "text" && part.text?.includes(report))
+    try {
+      if (again && (await messagesOf(session)).some(isShown)) return shown()
+    } catch (error) {
+      options.failed("looking for a report", error)
+    }
+    options.report(session, report, shown)
   }
 
   async function annotate(effect: Extract<Effect, { type: "annotate" }>) {
@@ -216,6 +242,8 @@ export function createEffects(
     },
   }
 }
+
+type Told = (message: HostMessage) => boolean
 
 interface HostMessage {
   info: { role: string; finish?: string; error?: { name: string; data?: unknown } }

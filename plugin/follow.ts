@@ -14,6 +14,8 @@ type Command =
   | { kind: "follow" }
   /** This text, whatever the model writes. */
   | { kind: "say"; text: string }
+  /** What the model writes. */
+  | { kind: "own" }
 
 /** What a message of ours is for: to hold the turn, or to tell the commander something. */
 export type Ours = "hold" | "tell"
@@ -31,12 +33,19 @@ export interface Follow {
   complete(session: string, text: string): Promise<string>
   /** The session's turn is over. */
   idle(session: string): void
-  /** A mission that the session follows has come to rest. */
-  report(session: string, report: string): void
+  /** A tool has the answer to the message that is being answered: this text is shown, whatever the model writes. */
+  say(session: string, text: string): void
+  /** A mission that the session follows has come to rest. `shown` is called when the report is shown, or nobody wants it. */
+  report(session: string, text: string, shown: () => void): void
   /** The session's turn was broken off. */
   broken(session: string): void
   /** The engine is gone for longer: whoever waits for it is told so. */
   fault(text: string): void
+}
+
+interface Report {
+  text: string
+  shown(): void
 }
 
 interface Session {
@@ -52,7 +61,7 @@ interface Session {
   /** A tool was called since the last model request: its result has to be read. */
   called: boolean
   /** A report that has not been shown. */
-  report?: string
+  report?: Report
   /** The user broke the turn off, and has been told what follows from it. */
   broken: boolean
   /** Ends the present hold, if there is one. */
@@ -118,12 +127,13 @@ export function createFollow(
       const session = sessions.get(id)
       if (!session?.answering) return text
       const { answering, report } = session
+      report?.shown()
       const command = session.commands.get(answering)
       // The host's message ids ascend; what came before has been answered with this.
       for (const message of session.commands.keys()) if (message <= answering) session.commands.delete(message)
       delete session.report
       const said = command?.kind === "say" ? command.text : text
-      if (report !== undefined) return command?.kind === "follow" ? report : `${said}\n\n${report}`
+      if (report) return command?.kind === "follow" ? report.text : `${said}\n\n${report.text}`
       if (session.last === answering && (await isUnderWay(id))) await hold(id, false)
       return said
     },
@@ -133,10 +143,15 @@ export function createFollow(
       session.busy = false
       if (session.report !== undefined) void hold(id, true)
     },
-    report(id, report) {
+    say(id, text) {
+      const session = sessions.get(id)
+      if (session?.answering) session.commands.set(session.answering, { kind: "say", text })
+    },
+    report(id, text, shown) {
       const session = of(id)
-      if (session.broken) return
-      session.report = report
+      if (session.broken) return shown()
+      if (session.report && session.report.text !== text) session.report.shown()
+      session.report = { text, shown }
       session.wake()
       // After a restart, for instance, no turn waits for it.
       if (!session.busy) void hold(id, true)
@@ -145,6 +160,7 @@ export function createFollow(
       const session = sessions.get(id)
       if (!session) return
       delete session.answering
+      session.report?.shown()
       delete session.report
       session.broken = true
       session.wake()
@@ -152,7 +168,7 @@ export function createFollow(
     fault(text) {
       for (const session of sessions.values()) {
         if (!session.holding) continue
-        session.report = text
+        session.report = { text, shown() {} }
         session.wake()
       }
     },

@@ -428,6 +428,13 @@ export function limitsTable(): LimitInfo[] {
   return JSON.parse(native(() => binding.limitsTable()))
 }
 
+/**
+ * Reads a review that belongs to no mission. Accepted, its text is for people; refused, it names every mistake.
+ */
+export function readReview(review: unknown): Answer {
+  return JSON.parse(native(() => binding.readReview(JSON.stringify(review) ?? "null")))
+}
+
 /** The JSON schema of a typed blank: what a role's tool takes. */
 export function blankSchema(blank: "plan" | "work" | "review" | "revision"): object {
   return JSON.parse(native(() => binding.blankSchema(blank)))

@@ -3,14 +3,17 @@
  * is taken, ours gets a prefix.
  */
 import type { Config } from "@opencode-ai/plugin"
+import coder from "./agents/coder.md"
 import commander from "./agents/commander.md"
+import fixer from "./agents/fixer.md"
 import planner from "./agents/planner.md"
 import reviewer from "./agents/reviewer.md"
+import searcher from "./agents/searcher.md"
 import worker from "./agents/worker.md"
 import { TOOL_NAMES } from "./tools.ts"
 
-export type RoleName = "commander" | "planner" | "worker" | "reviewer"
-export type CommandName = "task" | "stop" | "status"
+export type RoleName = "commander" | "planner" | "worker" | "reviewer" | "searcher" | "coder" | "fixer"
+export type CommandName = "task" | "plan" | "fix" | "review" | "search" | "stop" | "status" | "agents"
 
 /** Under which names the host knows our roles and commands. */
 export interface Registered {
@@ -29,7 +32,7 @@ const READ = { "*": "allow", "*.env": "deny", "*.env.*": "deny", "*.env.example"
 /** Roles that only look: everything else is off. */
 const LOOK: Rules = { "*": "deny", read: READ, list: "allow", ...SEARCH }
 
-const ROLES: Record<RoleName, { prompt: string; description: string; permission: Rules }> = {
+export const ROLES: Record<RoleName, { prompt: string; description: string; permission: Rules; isMode?: true }> = {
   commander: {
     prompt: commander,
     description: "Speaks for a mission in the session in which it was started.",
@@ -62,22 +65,60 @@ const ROLES: Record<RoleName, { prompt: string; description: string; permission:
     description: "Reviews the work of a mission.",
     permission: { ...LOOK, submit_review: "allow" },
   },
+  searcher: {
+    prompt: searcher,
+    description: "Answers questions about the project in your own session, reading only; /search speaks to it.",
+    permission: LOOK,
+    isMode: true,
+  },
+  coder: {
+    prompt: coder,
+    description: "Makes a change in your own session, as a worker would, without a mission.",
+    permission: SEARCH,
+    isMode: true,
+  },
+  fixer: {
+    prompt: fixer,
+    description: "Mends what is broken in your own session, from a failing check to a passing one.",
+    permission: SEARCH,
+    isMode: true,
+  },
 }
 
-const COMMANDS: Record<CommandName, { template: string; description: string }> = {
+interface Command {
+  template: string
+  description: string
+  /** Whose session answers it. */
+  agent: RoleName
+  /** Further names, as far as the user has nothing of that name. */
+  aliases?: string[]
+}
+
+const COMMANDS: Record<CommandName, Command> = {
   task: {
     template: "Mission: $ARGUMENTS",
     description: "Plan, carry out, check and review a change as a mission; without an objective: resume",
+    agent: "commander",
+    aliases: ["auto", "dag"],
   },
-  stop: { template: "Stop the mission. $ARGUMENTS", description: "Stop the mission of this session" },
-  status: { template: "Mission status. $ARGUMENTS", description: "Show how the missions of this project stand" },
+  plan: {
+    template: "Mission, plan first: $ARGUMENTS",
+    description: "Plan a mission and ask before anything is done; then: approve, edit <what>, refuse <why>",
+    agent: "commander",
+  },
+  fix: { template: "Mission, a fix: $ARGUMENTS", description: "Have one thing mended and checked, as a mission of one task", agent: "commander" },
+  review: { template: "Review. $ARGUMENTS", description: "Review the changes of the working tree", agent: "reviewer" },
+  search: { template: "Find out: $ARGUMENTS", description: "Ask something about the project, reading only", agent: "searcher" },
+  stop: { template: "Stop the mission. $ARGUMENTS", description: "Stop the mission of this session", agent: "commander", aliases: ["cancel"] },
+  status: { template: "Mission status. $ARGUMENTS", description: "Show how the missions of this project stand", agent: "commander" },
+  agents: { template: "Agents. $ARGUMENTS", description: "Show roles and modes, their models and slots", agent: "commander" },
 }
 
 const PREFIX = "orchestrator-"
 
 export function register(config: Config): Registered {
   const registered: Registered = {
-    agents: { commander: "", planner: "", worker: "", reviewer: "" },
+    agents: { commander: "", planner: "", worker: "", reviewer: "", searcher: "", coder: "", fixer: "" },
     commands: new Map(),
     renamed: [],
   }
@@ -99,15 +140,15 @@ export function register(config: Config): Registered {
   const others = typeof rules["*"] === "string" ? rules["*"] : "allow"
   const check_command = underUsers({ "*": others }, rules["bash"])
   const read = underUsers(READ, rules["read"])
-  for (const [role, { prompt, description, permission }] of Object.entries(ROLES)) {
+  for (const [role, { prompt, description, permission, isMode }] of Object.entries(ROLES)) {
     const name = free(role, agents)
     registered.agents[role as RoleName] = name
     agents[name] = {
       prompt,
       description,
-      // Hidden primary agents are neither offered to other agents nor in the list the user switches through.
+      // Primary agents are not offered to other agents; hidden ones are not in the list the user switches through.
       mode: "primary",
-      hidden: true,
+      ...(!isMode && { hidden: true }),
       permission: { ...permission, ...("read" in permission && { read }), check_command } as object,
     }
   }
@@ -115,10 +156,11 @@ export function register(config: Config): Registered {
   config.permission = without(rules, hidden) as NonNullable<Config["permission"]>
 
   const commands = (config.command ??= {})
-  for (const [command, { template, description }] of Object.entries(COMMANDS)) {
-    const name = free(command, commands)
-    registered.commands.set(name, command as CommandName)
-    commands[name] = { template, description, agent: registered.agents.commander }
+  for (const [command, { template, description, agent, aliases = [] }] of Object.entries(COMMANDS)) {
+    for (const name of [free(command, commands), ...aliases.filter((alias) => !(alias in commands))]) {
+      registered.commands.set(name, command as CommandName)
+      commands[name] = { template, description, agent: registered.agents[agent] }
+    }
   }
   return registered
 }

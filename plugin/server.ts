@@ -18,7 +18,7 @@ import {
   type Engine,
 } from "./native.ts"
 import type { Answer, Event, Limits } from "./protocol.ts"
-import { register, type CommandName, type Registered } from "./roles.ts"
+import { register, ROLES, type CommandName, type Registered, type RoleName } from "./roles.ts"
 import { createTools, definitions } from "./tools.ts"
 import { createWatch, limitSilence } from "./watch.ts"
 
@@ -26,12 +26,14 @@ import { createWatch, limitSilence } from "./watch.ts"
 const HOUSEKEEPING = new Set(["title", "compaction", "summary"])
 /** The engine doubles the time before it tries again; by then it has failed several times in a row. */
 const GIVE_UP_RETRY_MS = 8_000
+/** How often a process looks whether the one that has the project has ended. */
+const SUCCESSION_MS = 2_000
 /** How long a child's first prompt waits to learn which model the user's session speaks with. */
 const MODEL_WAIT_MS = 2_000
 
 async function server(input: PluginInput, options?: PluginOptions): Promise<Hooks> {
   const { client, directory } = input
-  const { limits, replaceBuiltins } = settingsOf(options)
+  const { limits, replaceBuiltins, approval } = settingsOf(options)
   const shutdownMs = limits.shutdownMs ?? limitsTable().find(({ name }) => name === "shutdownMs")?.default ?? 0
   const models = new Map<string, Model>()
   let registered: Registered | undefined
@@ -54,11 +56,17 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
       return registered?.agents.commander ?? "commander"
     },
     modelOf,
-    report: (effect) => follow.report(effect.session, effect.report),
+    report: follow.report,
     failed,
   })
   const watch = createWatch(effects, post)
-  const tools = { ...createTools(directory, () => engine), ...(replaceBuiltins ? builtins() : {}) }
+  const own = createTools(directory, () => engine, {
+    isOwned: (session) => effects.owns(session),
+    show: follow.say,
+  })
+  const tools = { ...own, ...(replaceBuiltins ? builtins() : {}) }
+  /** Runs while another process has the project, to carry its missions on when that ends. */
+  let succession: ReturnType<typeof setInterval> | undefined
 
   /** The model with which the user's session speaks; its children use the same. */
   async function modelOf(root: string): Promise<Model | undefined> {
@@ -81,7 +89,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     if (engine) return engine
     const { planner, worker, reviewer } = registered?.agents ?? { planner: "planner", worker: "worker", reviewer: "reviewer" }
     engine = openEngine(
-      { directory, limits, agents: { planner, worker, reviewer } },
+      { directory, limits, approval, agents: { planner, worker, reviewer } },
       {
         effect: (effect) => {
           switch (effect.type) {
@@ -120,12 +128,18 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
   async function command(name: CommandName, session: string, words: string): Promise<void> {
     const say = (text: string) => follow.command(session, { kind: "say", text })
     try {
+      if (name === "review" || name === "search") return follow.command(session, { kind: "own" })
+      if (name === "agents") return say(agentsText(await modelOf(session)))
       if (name === "status" && !engine && !hasOpenMission(directory)) return say(statusFromDisk(directory))
       const running = open()
       switch (name) {
-        case "task": {
-          const answer = await running.request({ type: "missionRequested", session, objective: unquote(words) })
-          return answer.kind === "accepted" ? follow.command(session, { kind: "follow" }) : say(refusal(answer))
+        case "task":
+        case "plan":
+        case "fix": {
+          const answer = await running.request({ type: "missionRequested", session, objective: unquote(words), kind: name })
+          if (answer.kind === "refused") return say(refusal(answer))
+          const follows = await running.ask({ type: "follows", session })
+          return follows ? follow.command(session, { kind: "follow" }) : say(answer.text)
         }
         case "stop": {
           const answer = await running.request({ type: "stopRequested", session })
@@ -139,8 +153,10 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
           return name satisfies never
       }
     } catch (error) {
-      const held = error instanceof OrchestratorError && error.code === "OWNER_LOCK_HELD"
-      if (held && name === "status") return say(statusFromDisk(directory))
+      if (isHeld(error)) {
+        succeed()
+        if (name === "status") return say(`${statusFromDisk(directory)}\n\n${error.message}`)
+      }
       failed(`/${name}`, error)
       say(error instanceof Error ? error.message : String(error))
     }
@@ -151,12 +167,52 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     try {
       if (hasOpenMission(directory)) open()
     } catch (error) {
-      // Another process has the project, and carries its missions on itself.
-      if (!(error instanceof OrchestratorError && error.code === "OWNER_LOCK_HELD")) {
-        failed("resuming", error)
-        void toast("error", error instanceof Error ? error.message : String(error))
-      }
+      // Another process has the project, and carries its missions on itself, as long as it lives.
+      if (isHeld(error)) return succeed()
+      failed("resuming", error)
+      void toast("error", error instanceof Error ? error.message : String(error))
     }
+  }
+
+  /** Waits for the process that has the project to end, and then goes on with what it leaves unfinished. */
+  function succeed() {
+    if (succession) return
+    succession = setInterval(() => {
+      try {
+        if (engine || !hasOpenMission(directory)) return
+        open()
+        void toast("warning", "The process that ran the missions of this project has ended. This one carries them on.")
+      } catch (error) {
+        if (isHeld(error)) return
+        failed("taking the project over", error)
+      }
+      clearInterval(succession)
+      succession = undefined
+    }, SUCCESSION_MS)
+    succession.unref()
+  }
+
+  /** Who plays what, under which names the host knows them, and with which model. */
+  function agentsText(model: Model | undefined): string {
+    const names = registered?.agents
+    const slots = (role: string) => {
+      const name = `${role}Slots`
+      return (limits as Record<string, number>)[name] ?? limitsTable().find((limit) => limit.name === name)?.default
+    }
+    const lines = Object.entries(ROLES).map(([role, { description }]) => {
+      const lane = slots(role)
+      return `- ${names?.[role as RoleName] ?? role}: ${description}${lane === undefined ? "" : ` Up to ${lane} sessions at a time.`}`
+    })
+    const speaks = model ? `${model.providerID}/${model.modelID}` : "the one that this session will speak with"
+    return `${lines.join("\n")}\n\nModel of all of them in a mission of this session: ${speaks}.`
+  }
+
+  /** What a reviewer of the working tree is told: the changed files, as the host sees them. */
+  async function reviewPrompt(): Promise<string> {
+    const { data: files } = await client.file.status({ query: { directory } })
+    const list = (files ?? []).map(({ path, status, added, removed }) => `- ${path} (${status}, +${added} −${removed})`)
+    const changes = list.length > 0 ? list.join("\n") : "The host names none: look for yourself."
+    return `Review the changes of the working tree, as far as the user asks for no more or less:\n${changes}\n\nThen call submit_review.`
   }
 
   // What the plugin itself does at a hook, under names before or after which other plugins can put theirs.
@@ -238,6 +294,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
         // What was acknowledged is durable already, so whoever wants the engine once more comes first.
         phase: "late",
         run() {
+          clearInterval(succession)
           engine?.close()
           engine = undefined
         },
@@ -256,6 +313,16 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
           post({ type: "stepFinished", session: part.sessionID, finish: part.reason })
         }
         return
+      }
+      case "message.updated": {
+        const { info } = event.properties
+        if (info.role !== "assistant" || !effects.owns(info.sessionID)) return
+        const { input, output, reasoning, cache } = info.tokens
+        const tokens = input + output + reasoning + cache.read + cache.write
+        if (tokens === 0 && info.cost === 0) return
+        // Whole numbers, which are the same wherever they are read back.
+        const costMicros = Math.round(info.cost * 1e6)
+        return post({ type: "usageReported", session: info.sessionID, message: info.id, tokens, costMicros })
       }
       case "session.error": {
         const { sessionID: session, error } = event.properties
@@ -298,10 +365,12 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
       const ours = registered?.commands.get(name)
       if (!ours) return
       await command(ours, sessionID, words)
+      if (ours === "search") return
       // People see what was typed, the model what to make of it.
+      const prompt = ours === "review" ? await reviewPrompt() : MISSION_COMMANDS.has(ours) ? TASK_PROMPT : COMMAND_PROMPT
       const parts = [
         { type: "text", text: `/${name} ${words}`.trimEnd() },
-        { type: "text", text: ours === "task" ? TASK_PROMPT : COMMAND_PROMPT, synthetic: true },
+        { type: "text", text: prompt, synthetic: true },
       ]
       output.parts.splice(0, output.parts.length, ...(parts as typeof output.parts))
     },
@@ -369,6 +438,8 @@ function guarded(hooks: Hooks, failed: (what: string, error: unknown) => void): 
 const TASK_PROMPT =
   "A mission was started. The engine carries it out and will put its report in place of your answer. " +
   "Answer now with one short sentence."
+/** Commands that may begin a mission, whose report then is the answer. */
+const MISSION_COMMANDS: ReadonlySet<CommandName> = new Set(["task", "plan", "fix"])
 const COMMAND_PROMPT = "The engine answers this command itself. Answer with one short sentence."
 
 /** What the plugin's options say. */
@@ -376,16 +447,21 @@ interface Settings {
   limits: Limits
   /** Whether our tools take the place of the host's `grep` and `glob`. */
   replaceBuiltins: boolean
+  /** Whether plans wait for the user. */
+  approval: "auto" | "ask"
 }
 
 /** @throws Error naming every mistake in the plugin's options */
 function settingsOf(options: PluginOptions | undefined): Settings {
-  const { limits = {}, replaceBuiltins = false, ...unknown } = options ?? {}
-  const mistakes = Object.keys(unknown).map((path) => ({ path, message: "no such option; known are limits, replaceBuiltins" }))
+  const { limits = {}, replaceBuiltins = false, approval = "auto", ...unknown } = options ?? {}
+  const known = "known are limits, approval, replaceBuiltins"
+  const mistakes = Object.keys(unknown).map((path) => ({ path, message: `no such option; ${known}` }))
   mistakes.push(...checkLimits(limits))
   if (typeof replaceBuiltins !== "boolean") {
     mistakes.push({ path: "replaceBuiltins", message: `expected true or false, found ${JSON.stringify(replaceBuiltins)}` })
-  } else if (mistakes.length === 0) return { limits: limits as Limits, replaceBuiltins }
+  } else if (approval !== "auto" && approval !== "ask") {
+    mistakes.push({ path: "approval", message: `expected "auto" or "ask", found ${JSON.stringify(approval)}` })
+  } else if (mistakes.length === 0) return { limits: limits as Limits, replaceBuiltins, approval }
   const lines = mistakes.map(({ path, message }) => `${path}: ${message}`)
   throw new Error(`options of the orchestrator plugin: ${lines.join("; ")}`)
 }
@@ -399,6 +475,10 @@ function unquote(words: string): string {
 
 function refusal(answer: Answer): string {
   return answer.kind === "refused" ? `${answer.text} (${answer.code})` : answer.text
+}
+
+function isHeld(error: unknown): error is OrchestratorError {
+  return error instanceof OrchestratorError && error.code === "OWNER_LOCK_HELD"
 }
 
 const ENDED = new Set(["sealed", "stopped", "failed"])

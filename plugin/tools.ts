@@ -3,7 +3,7 @@
  * it validates them and answers with the path of every mistake.
  */
 import type { ToolContext, ToolDefinition, ToolResult } from "@opencode-ai/plugin"
-import { blankSchema, toolSchemas, toolText, type Engine, type ToolName } from "./native.ts"
+import { blankSchema, readReview, toolSchemas, toolText, type Engine, type ToolName } from "./native.ts"
 import type { Answer } from "./protocol.ts"
 
 /** A tool as it is registered. */
@@ -30,13 +30,27 @@ const NATIVE: readonly ToolName[] = ["grep_search", "glob_search", "ast_search"]
 export const TOOL_NAMES = [...Object.keys(BLANKS), "mission_status", ...NATIVE]
 
 /**
- * Makes the tools. `engine` gives the engine of the project if it is open.
+ * Makes the tools. `engine` gives the engine of the project if it is open; `show` puts a text in the place of the
+ * answer in one of the user's own sessions, which are those that are not `isOwned`.
  */
-export function createTools(directory: string, engine: () => Engine | undefined): Record<string, Tool> {
+export function createTools(
+  directory: string,
+  engine: () => Engine | undefined,
+  users: { isOwned(session: string): boolean; show(session: string, text: string): void },
+): Record<string, Tool> {
+  /** Takes a review that the user asked for, of no mission. */
+  function review(args: unknown, { sessionID }: ToolContext): Answer {
+    const answer = readReview(args)
+    if (answer.kind === "refused") return answer
+    users.show(sessionID, answer.text)
+    return { ...answer, text: "Taken, and shown to the user. End your turn with one short sentence." }
+  }
+
   async function submit(name: keyof typeof BLANKS, args: unknown, context: ToolContext): Promise<Answer> {
+    if (name === "submit_review" && !users.isOwned(context.sessionID)) return review(args, context)
     const open = engine()
     if (!open) return { kind: "refused", code: "NO_MISSION", text: NO_MISSION }
-    const session = context.sessionID
+    const { sessionID: session } = context
     switch (name) {
       case "submit_plan":
         return open.request({ type: "planSubmitted", session, plan: args, denied: await denied(open, args, context) })

@@ -12,8 +12,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orchestrator_engine::{
-    Agents, Answer, CheckSubject, Effect, EffectId, Engine, Event, Handled, HostError, Limits, Millis,
-    MissionId, Question, RequestId, SessionId, paths_written,
+    Agents, Answer, Approval, CheckSubject, Effect, EffectId, Engine, Event, Handled, HostError, Limits,
+    Millis, MissionId, Question, RequestId, SessionId, paths_written,
 };
 use orchestrator_store::todo::{self, Rendered};
 use orchestrator_store::{BODY_BYTES_MAX, Change, Digest, Head, Journal, OwnerLock, StateDir, StoreError};
@@ -35,6 +35,9 @@ pub(crate) struct OpenOptions {
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) agents: Agents,
+    /// Whether plans wait for the user's approval.
+    #[serde(default)]
+    pub(crate) approval: Approval,
 }
 
 /// A question to the engine's thread.
@@ -104,6 +107,8 @@ const RETRY_MAX_MS: u64 = 30_000;
 const DELEGATING_TOOL: &str = "task";
 /// The number of an effect whose outcome nobody waits for; the engine's begin at 1.
 const UNTRACKED: EffectId = EffectId(0);
+/// Missions that have left memory which a status says something of.
+const FORMER_SHOWN: usize = 20;
 const TODO_FILE: &str = ".opencode/todo.md";
 
 impl Driver {
@@ -366,7 +371,6 @@ impl Worker {
             .engine
             .take_dirty()
             .into_iter()
-            .filter_map(|id| Some((id, core.engine.summary(id)?)))
             .map(|(id, body)| Change::Put {
                 kind: "mission".into(),
                 id: id.to_string(),
@@ -599,7 +603,13 @@ impl Worker {
             }
         };
         match &self.core {
-            Some(core) => core.engine.answer(&question),
+            Some(core) => {
+                let mut value = core.engine.answer(&question);
+                if matches!(question, Question::Status { .. }) {
+                    add_former(core, &mut value);
+                }
+                value
+            }
             None => json!({
                 "unavailable": true,
                 "allowed": false,
@@ -664,8 +674,8 @@ impl Worker {
             reaped: std::mem::take(&mut self.reaped),
         });
         self.core = Some(core);
-        let (limits, agents) = (self.options.limits.clone(), self.options.agents.clone());
-        self.batch(vec![Event::EngineStarted { limits, agents }], false);
+        let OpenOptions { limits, agents, approval, .. } = self.options.clone();
+        self.batch(vec![Event::EngineStarted { limits, agents, approval }], false);
     }
 
     /// Why nothing can be done at present, for people and models.
@@ -822,7 +832,33 @@ fn request_of(event: &Event) -> Option<RequestId> {
         | Event::SnapshotTaken { .. }
         | Event::ChecksFinished { .. }
         | Event::CommandsKilled { .. }
+        | Event::Notified { .. }
+        | Event::UsageReported { .. }
         | Event::TodoEdited { .. } => None,
+    }
+}
+
+/// Adds to a status the missions that have left the engine's memory, newest first; what the text says of them is
+/// bounded.
+fn add_former(core: &Core, status: &mut Value) {
+    let Ok(entries) = core.journal.reader().projection("mission") else { return };
+    let known = |id: &str| core.engine.missions().keys().any(|mission| mission.to_string() == id);
+    let former = entries.iter().filter(|entry| !known(&entry.id));
+    let mut former: Vec<Value> = former.filter_map(|entry| serde_json::from_str(&entry.body).ok()).collect();
+    former.sort_by_key(|mission| std::cmp::Reverse(mission["id"].as_u64()));
+    let mut text = status["text"].as_str().unwrap_or_default().to_owned();
+    for mission in former.iter().take(FORMER_SHOWN) {
+        text.push_str(&format!("{}\n", mission["headline"].as_str().unwrap_or_default()));
+    }
+    if former.len() > FORMER_SHOWN {
+        text.push_str(&format!(
+            "… and {} before; `opencode-orchestrator status` shows all.\n",
+            former.len() - FORMER_SHOWN
+        ));
+    }
+    status["text"] = json!(text);
+    if let Some(missions) = status["missions"].as_array_mut() {
+        missions.extend(former);
     }
 }
 

@@ -159,6 +159,13 @@ pub fn limits_table() -> String {
     json!(LIMITS).to_string()
 }
 
+/// Reads a review that belongs to no mission, as JSON, and gives an answer as JSON.
+#[napi(catch_unwind)]
+pub fn read_review(review_json: String) -> Result<String> {
+    let review: Value = parse("INVALID_ARGUMENT", "review", &review_json)?;
+    Ok(json!(orchestrator_engine::read_review(&review)).to_string())
+}
+
 /// The JSON schema of a typed blank: `plan`, `work`, `review` or `revision`.
 #[napi(catch_unwind)]
 pub fn blank_schema(blank: String) -> Result<String> {

@@ -120,6 +120,10 @@ pub enum AfterAbort {
     Submitted,
     /// The mission rests.
     Rest,
+    /// The task was given up.
+    Cancel,
+    /// The task cannot go on without the user.
+    Block { reason: String },
 }
 
 /// What the next prompt says.
@@ -382,8 +386,9 @@ impl Engine {
     }
 
     /// The mission in which this session had a part that is over.
-    pub(crate) fn former_attempt(&self, session: &SessionId) -> Option<&Mission> {
-        self.missions.values().find(|mission| mission.sessions.contains(session))
+    pub(crate) fn former_attempt(&self, session: &SessionId) -> Option<MissionId> {
+        let found = self.missions.values().find(|mission| mission.sessions.contains(session));
+        found.map(|mission| mission.id).or_else(|| self.former.get(session).copied())
     }
 
     pub(crate) fn find_session(&self, session: &SessionId) -> Option<(MissionId, AttemptId)> {

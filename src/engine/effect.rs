@@ -51,14 +51,23 @@ pub enum Effect {
     KillCommands { effect: EffectId, mission: MissionId, sessions: Vec<SessionId> },
     /// Answer a request.
     Reply { request: RequestId, answer: Answer },
-    /// Show the user a short message.
-    ShowToast { session: SessionId, level: Level, text: String },
-    /// Put a message before the commander without asking for an answer.
-    TellCommander { session: SessionId, text: String },
+    /// Show the user a short message. Outcome: `Notified`.
+    ShowToast { effect: EffectId, session: SessionId, level: Level, text: String },
+    /// Put a message before the commander without asking for an answer, marking it with the effect's number. Outcome:
+    /// `Notified`. It may have happened when it comes `again`: see whether the session has it.
+    TellCommander { effect: EffectId, session: SessionId, text: String, again: bool },
     /// Note the state of the mission on its root session.
     Annotate { session: SessionId, mission: MissionId, stage: String, done: usize, total: usize },
-    /// A mission came to rest; whoever follows it in `session` is released with the report.
-    ReportMission { mission: MissionId, session: SessionId, outcome: Outcome, report: String },
+    /// A mission came to rest; whoever follows it in `session` is released with the report. Outcome: `Notified`, when
+    /// the report is shown, or no longer wanted. It may have been shown when it comes `again`.
+    ReportMission {
+        effect: EffectId,
+        mission: MissionId,
+        session: SessionId,
+        outcome: Outcome,
+        report: String,
+        again: bool,
+    },
     /// Write the list of tasks for people.
     RenderTodo { text: String },
 }
@@ -102,6 +111,8 @@ pub enum Outcome {
     Failed,
     /// Not an end: it goes on when the user resumes it.
     Paused,
+    /// Not an end: the plan waits for the user's decision.
+    Planned,
 }
 
 impl Effect {
@@ -115,14 +126,14 @@ impl Effect {
             | Self::LookUpSession { effect, .. }
             | Self::TakeSnapshot { effect, .. }
             | Self::RunChecks { effect, .. }
-            | Self::KillCommands { effect, .. } => Some(*effect),
+            | Self::KillCommands { effect, .. }
+            | Self::ShowToast { effect, .. }
+            | Self::TellCommander { effect, .. }
+            | Self::ReportMission { effect, .. } => Some(*effect),
             Self::CancelChecks { .. }
             | Self::RefusePermission { .. }
             | Self::Reply { .. }
-            | Self::ShowToast { .. }
-            | Self::TellCommander { .. }
             | Self::Annotate { .. }
-            | Self::ReportMission { .. }
             | Self::RenderTodo { .. } => None,
         }
     }

@@ -16,11 +16,23 @@ use crate::{EffectId, Limits, Millis, RequestId, SessionId};
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Event {
     /// A process took the engine over: the limits and agents of this run. What was under way is looked up.
-    EngineStarted { limits: Limits, agents: Agents },
+    EngineStarted {
+        limits: Limits,
+        agents: Agents,
+        #[serde(default)]
+        approval: Approval,
+    },
     /// The time given by `next_deadline` has come.
     DeadlinePassed {},
-    /// The user gave an objective; an empty one resumes a paused mission, or follows a running one.
-    MissionRequested { request: RequestId, session: SessionId, objective: String },
+    /// The user gave an objective; an empty one resumes a paused mission, or follows a running one. With the kind `plan`
+    /// it may be what becomes of a plan that waits: `approve`, `edit` and what, `refuse` and why.
+    MissionRequested {
+        request: RequestId,
+        session: SessionId,
+        objective: String,
+        #[serde(default)]
+        kind: MissionKind,
+    },
     /// The user wants the mission stopped.
     StopRequested { request: RequestId, session: SessionId },
     /// The user broke off the turn in which they follow a mission.
@@ -74,8 +86,36 @@ pub enum Event {
     ChecksFinished { effect: EffectId, report: CheckReport },
     /// What a mission's commands had left running was killed: the ids of those that are still there.
     CommandsKilled { effect: EffectId, alive: Vec<u32> },
+    /// A toast, a report or a message to the commander was delivered, or is no longer wanted.
+    Notified { effect: EffectId },
+    /// What an answer in a session has taken so far, as the host reports it: tokens of all kinds, and the cost in
+    /// millionths. `message` is the host's id of the answer.
+    UsageReported { session: SessionId, message: String, tokens: u64, cost_micros: u64 },
     /// Someone else changed the rendered list of tasks; this is what it said. `cut` when it was too long to keep whole.
     TodoEdited { text: String, cut: bool },
+}
+
+/// Which command started a mission.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum MissionKind {
+    /// `/task`.
+    #[default]
+    Task,
+    /// `/plan`: nothing is carried out before the user has approved the plan.
+    Plan,
+    /// `/fix`: a plan of one task.
+    Fix,
+}
+
+/// Whether plans are carried out without asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Approval {
+    #[default]
+    Auto,
+    /// Every plan waits for the user's approval.
+    Ask,
 }
 
 /// Why a mission was interrupted.

@@ -25,6 +25,8 @@
 
 mod attempt;
 mod blank;
+mod budget;
+mod control;
 mod effect;
 mod event;
 pub mod hook;
@@ -33,6 +35,7 @@ mod invariant;
 mod lease;
 mod limits;
 mod mission;
+mod notice;
 mod plan;
 mod prompt;
 mod question;
@@ -46,21 +49,26 @@ mod task;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use notice::Notice;
 use serde::Serialize;
 
 pub use attempt::{Attempt, Subject, Turn};
 pub use blank::{Mistake, Review, ReviewFinding, Verdict, Work, schema};
+pub use budget::{Budget, Experience, Spent};
+pub use control::Wish;
 pub use effect::{Answer, CheckSubject, Effect, Level, Outcome};
 pub use event::{
-    Agents, CheckReport, Event, FileChange, Finding, HostError, Ignored, Interruption, ToolFailure, TurnFacts,
+    Agents, Approval, CheckReport, Event, FileChange, Finding, HostError, Ignored, Interruption, MissionKind,
+    ToolFailure, TurnFacts,
 };
 pub use id::{AttemptId, EffectId, MissionId, RequestId, SessionId, TaskId};
 pub use lease::{PathMistake, normalize, paths_written};
 pub use limits::{LIMITS, Limit, Limits};
 pub use mission::{Mission, PauseReason, Phase, Stage};
-pub use plan::{Plan, Priority, Revision, TaskSpec};
+pub use plan::{Plan, Priority, Reprioritise, Revision, Split, TaskSpec};
 pub use question::{Question, Role};
 pub use recovery::{Class, Failure, REMEDIES, Remedy};
+pub use report::read_review;
 pub use stop::Ending;
 pub use task::{Checks, Task, TaskState};
 
@@ -84,13 +92,24 @@ pub enum Handled {
 pub struct Engine {
     limits: Limits,
     agents: Agents,
+    approval: Approval,
     missions: BTreeMap<MissionId, Mission>,
+    /// Sessions of missions that have left memory, so that they stay fenced.
+    former: BTreeMap<SessionId, MissionId>,
+    notices: BTreeMap<EffectId, Notice>,
+    experience: Experience,
+    /// When the last event came in.
+    last: Millis,
+    last_mission: u64,
     next_effect: u64,
     next_attempt: u64,
     #[serde(skip)]
     effects: VecDeque<Effect>,
     #[serde(skip)]
     dirty: BTreeSet<MissionId>,
+    /// How the missions stood that have left memory since the last call of `take_dirty`.
+    #[serde(skip)]
+    leaving: BTreeMap<MissionId, serde_json::Value>,
     /// The list of tasks as last rendered, and whether it may read differently now.
     #[serde(skip)]
     todo: String,
@@ -121,11 +140,16 @@ impl Engine {
     /// Drops the effects that wait: after a replay they have long been handed out.
     pub fn discard_effects(&mut self) {
         self.effects.clear();
+        self.leaving.clear();
     }
 
-    /// Gives the missions that changed since the last call, in ascending order.
-    pub fn take_dirty(&mut self) -> Vec<MissionId> {
-        std::mem::take(&mut self.dirty).into_iter().collect()
+    /// Gives the missions that changed since the last call, in ascending order, with how they stand.
+    pub fn take_dirty(&mut self) -> Vec<(MissionId, serde_json::Value)> {
+        let mut left = std::mem::take(&mut self.leaving);
+        std::mem::take(&mut self.dirty)
+            .into_iter()
+            .filter_map(|id| Some((id, left.remove(&id).or_else(|| self.summary(id))?)))
+            .collect()
     }
 
     /// The time at which [`Event::DeadlinePassed`] is due; `None` when nothing waits for time.
@@ -154,10 +178,12 @@ impl Engine {
 
     fn dispatch(&mut self, now: Millis, event: Event) -> Handled {
         match event {
-            Event::EngineStarted { limits, agents } => self.engine_started(now, limits, agents),
+            Event::EngineStarted { limits, agents, approval } => {
+                self.engine_started(now, limits, agents, approval)
+            }
             Event::DeadlinePassed {} => self.deadline_passed(now),
-            Event::MissionRequested { request, session, objective } => {
-                self.mission_requested(now, request, session, objective)
+            Event::MissionRequested { request, session, objective, kind } => {
+                self.mission_requested(now, request, session, objective, kind)
             }
             Event::StopRequested { request, session } => self.stop_requested(now, request, &session),
             Event::Interrupted { session, cause } => self.interrupted(now, &session, cause),
@@ -169,13 +195,17 @@ impl Engine {
                 self.review_submitted(request, &session, &review)
             }
             Event::PlanRevised { request, session, revision, denied } => {
-                self.plan_revised(request, &session, &revision, &denied)
+                self.plan_revised(now, request, &session, &revision, &denied)
             }
             Event::SessionOpened { effect, session } => self.session_opened(now, effect, session),
             Event::PromptSent { effect } => self.prompt_sent(now, effect),
             Event::SessionAborted { effect, busy } => self.session_aborted(now, effect, busy),
             Event::SessionLookedUp { effect, session, prompted, busy, facts } => {
                 self.session_looked_up(now, effect, session, prompted, busy, facts)
+            }
+            Event::EffectFailed { effect, .. } if self.notices.contains_key(&effect) => {
+                self.notice_failed(effect);
+                Handled::Changed
             }
             Event::EffectFailed { effect, error } => self.effect_failed(now, effect, &error),
             Event::StepStarted { session } => self.step_started(now, &session),
@@ -198,6 +228,10 @@ impl Engine {
             Event::SnapshotTaken { effect, snapshot } => self.snapshot_taken(now, effect, snapshot),
             Event::ChecksFinished { effect, report } => self.checks_finished(now, effect, report),
             Event::CommandsKilled { effect, alive } => self.commands_killed(now, effect, alive),
+            Event::Notified { effect } => self.notified(effect),
+            Event::UsageReported { session, message, tokens, cost_micros } => {
+                self.usage_reported(&session, &message, tokens, cost_micros)
+            }
             Event::TodoEdited { text, cut } => self.todo_edited(text, cut),
         }
     }
@@ -218,6 +252,6 @@ impl Engine {
     /// The mission, which the caller has just found in the map.
     fn mission_mut(&mut self, id: MissionId) -> &mut Mission {
         self.dirty.insert(id);
-        self.missions.get_mut(&id).expect("a mission is never removed")
+        self.missions.get_mut(&id).expect("only missions that have ended leave memory")
     }
 }

@@ -71,6 +71,13 @@ limits! {
     sweep_ms, "sweepMs" = 5_000, 100..=60_000, "ms", "Silence of a session after which the host is asked how it stands; doubles up to 8 times this.";
     stop_ms, "stopMs" = 60_000, 1_000..=600_000, "ms", "Time a stop waits for sessions to end before it lists those that would not.";
     shutdown_ms, "shutdownMs" = 5_000, 100..=60_000, "ms", "Time each handler of the hook `shutdown` gets when the plugin ends.";
+    tasks_in_memory, "tasksInMemory" = 1_000, 1..=100_000, "tasks", "Tasks of all missions that are kept in memory; above it the oldest missions that have ended are in the journal only.";
+    mission_tokens, "missionTokens" = 0, 0..=2_000_000_000, "tokens", "Tokens that a mission may take before the user is asked; 0 for no such budget.";
+    mission_cost_cents, "missionCostCents" = 0, 0..=100_000_000, "cents", "Cost of a mission, as the host reports it, before the user is asked; 0 for no such budget.";
+    mission_ms, "missionMs" = 0, 0..=1_209_600_000, "ms", "Time a mission may be under way before the user is asked; 0 for no such budget.";
+    task_tokens, "taskTokens" = 0, 0..=2_000_000_000, "tokens", "Tokens that a task may take before the user is asked; 0 for no such budget.";
+    task_cost_cents, "taskCostCents" = 0, 0..=100_000_000, "cents", "Cost of a task, as the host reports it, before the user is asked; 0 for no such budget.";
+    task_ms, "taskMs" = 0, 0..=1_209_600_000, "ms", "Time a task may be in hand before the user is asked; 0 for no such budget.";
     command_ms, "commandMs" = 120_000, 1_000..=1_800_000, "ms", "Time one acceptance command or project check may take.";
 }
 

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::attempt::{NewAttempt, Say};
 use crate::blank::{Review, Verdict};
-use crate::event::Agents;
+use crate::budget::Account;
+use crate::event::{Agents, Approval};
 use crate::stop::Ending;
 use crate::task::{Checks, Task, TaskState};
 use crate::{
-    Answer, Attempt, AttemptId, CheckReport, Effect, Engine, Failure, Handled, Ignored, Level, Limits,
-    Millis, MissionId, Outcome, Plan, Priority, RequestId, Revision, SessionId, Subject, TaskId, TaskSpec,
-    Turn, prompt, report,
+    Answer, Attempt, AttemptId, Budget, CheckReport, Effect, Engine, Failure, Handled, Ignored, Level,
+    Limits, Millis, MissionId, MissionKind, Outcome, Priority, RequestId, SessionId, Spent, Subject, TaskId,
+    TaskSpec, Turn, Wish, prompt, report,
 };
 
 /// One objective, from `/task` to its end.
@@ -22,6 +22,13 @@ use crate::{
 pub struct Mission {
     pub id: MissionId,
     pub objective: String,
+    pub kind: MissionKind,
+    /// Whether its plan needs the user's approval.
+    pub asks: bool,
+    /// What the user said against its last plan.
+    pub wish: Option<Wish>,
+    /// The session that knows the plan, with the prompts it has had.
+    pub planner: Option<(SessionId, u64)>,
     /// The session in which it was started, and whose children its sessions are.
     pub root: SessionId,
     /// The session that is told how it goes; another than `root` after a resume from elsewhere.
@@ -42,6 +49,11 @@ pub struct Mission {
     pub survivors: BTreeSet<SessionId>,
     /// Processes that its commands left behind and that could not be killed.
     pub leftovers: Vec<u32>,
+    /// What was counted of its sessions.
+    pub(crate) accounts: BTreeMap<SessionId, Account>,
+    pub spent: Spent,
+    /// Budgets that the user set for it; the others are the limits.
+    pub budgets: BTreeMap<Budget, u64>,
     /// Rounds of execution and master review, the present one included.
     pub iterations: u64,
     /// Prompts that were sent, also those that had to be sent again.
@@ -68,6 +80,8 @@ struct Shown {
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum Stage {
     Planning,
+    /// The plan waits for the user's decision.
+    Approval,
     Executing,
     /// Behind the barrier: the project's checks run.
     Verifying(Checks),
@@ -108,6 +122,8 @@ pub enum PauseReason {
     Interrupted,
     /// It cannot go on without the user.
     NeedsUser { question: String },
+    /// A budget is spent.
+    Budget { question: String },
 }
 
 impl Mission {
@@ -136,7 +152,8 @@ impl Mission {
             .filter_map(|attempt| attempt.next_deadline(limits));
         let checks = self.tasks.values().filter_map(Task::checks).chain(self.checks());
         let stop = if let Stage::Stopping { until, .. } = self.stage { Some(until) } else { None };
-        attempts.chain(checks.map(|checks| checks.until)).chain(stop).min()
+        let budgets = self.budget_deadline(limits);
+        attempts.chain(checks.map(|checks| checks.until)).chain(budgets).chain(stop).min()
     }
 
     /// Whether the last run of the project's checks did not pass.
@@ -165,7 +182,7 @@ impl Mission {
 
     pub(crate) fn phase(&self) -> Phase {
         match self.stage {
-            Stage::Planning => Phase::Planning,
+            Stage::Planning | Stage::Approval => Phase::Planning,
             Stage::Verifying(_) => Phase::Verifying,
             Stage::MasterReview => Phase::MasterReview,
             Stage::Paused { phase, .. } => phase,
@@ -214,9 +231,18 @@ impl Mission {
 
 // Beginning, resuming, following.
 impl Engine {
-    pub(crate) fn engine_started(&mut self, now: Millis, limits: Limits, agents: Agents) -> Handled {
+    pub(crate) fn engine_started(
+        &mut self,
+        now: Millis,
+        limits: Limits,
+        agents: Agents,
+        approval: Approval,
+    ) -> Handled {
         self.limits = limits;
         self.agents = agents;
+        self.approval = approval;
+        self.skip_downtime(now);
+        self.notify_again();
         let open: Vec<_> =
             self.missions.values().filter(|mission| mission.is_open()).map(|mission| mission.id).collect();
         for id in open {
@@ -261,15 +287,28 @@ impl Engine {
         request: RequestId,
         session: SessionId,
         objective: String,
+        kind: MissionKind,
     ) -> Handled {
         let former = self.former_attempt(&session);
-        if objective.trim().is_empty() && former.is_none() {
-            return self.resume_requested(now, request, session);
+        if former.is_none() {
+            if kind == MissionKind::Plan
+                && let Some(handled) = self.plan_commanded(request, &session, objective.trim())
+            {
+                return handled;
+            }
+            if kind == MissionKind::Task
+                && let Some(handled) = self.budget_commanded(now, request, &session, objective.trim())
+            {
+                return handled;
+            }
+            if objective.trim().is_empty() {
+                return self.resume_requested(now, request, session);
+            }
         }
         let refusal = if let Some(mission) = former {
             Some((
                 "DEPTH_EXCEEDED",
-                format!("This session works for mission {}; it cannot have one of its own.", mission.id),
+                format!("This session works for mission {mission}; it cannot have one of its own."),
             ))
         } else if objective.len() > OBJECTIVE_MAX_BYTES {
             Some((
@@ -292,10 +331,15 @@ impl Engine {
             self.reply(request, Answer::Refused { code: code.into(), text });
             return Handled::Ignored(Ignored::Refused);
         }
-        let id = MissionId(self.missions.len() as u64 + 1);
+        self.last_mission += 1;
+        let id = MissionId(self.last_mission);
         let mission = Mission {
             id,
             objective,
+            kind,
+            asks: kind == MissionKind::Plan || self.approval == Approval::Ask,
+            wish: None,
+            planner: None,
             root: session.clone(),
             follower: session.clone(),
             stage: Stage::Planning,
@@ -307,6 +351,9 @@ impl Engine {
             sessions: BTreeSet::new(),
             survivors: BTreeSet::new(),
             leftovers: Vec::new(),
+            accounts: BTreeMap::new(),
+            spent: Spent::default(),
+            budgets: BTreeMap::new(),
             iterations: 1,
             prompts: 0,
             steps: 0,
@@ -332,6 +379,13 @@ impl Engine {
                 return Handled::Ignored(Ignored::Refused);
             }
         };
+        if self.missions[&id].stage == Stage::Approval {
+            let text = report::proposal(&self.missions[&id], &self.experience);
+            return self.refuse(request, "APPROVAL_NEEDED", text);
+        }
+        if let Some(text) = self.budget_refusal(now, id) {
+            return self.refuse(request, "BUDGET_REACHED", text);
+        }
         let mission = self.mission_mut(id);
         if matches!(mission.stage, Stage::Stopping { .. }) {
             let text = format!("Mission {id} is being stopped; start a new one when it has ended.");
@@ -350,6 +404,8 @@ impl Engine {
     }
 
     pub(crate) fn resume(&mut self, now: Millis, id: MissionId, phase: Phase) {
+        // That it rests is no news any more.
+        self.forget_reports(id);
         let mission = self.mission_mut(id);
         mission.stage = match phase {
             Phase::Planning => Stage::Planning,
@@ -375,7 +431,7 @@ impl Engine {
     }
 
     /// Gives a task a fresh start if it is blocked: a revision may name one twice, or give it up as well.
-    fn unblock(&mut self, id: MissionId, task_id: &TaskId) {
+    pub(crate) fn unblock(&mut self, id: MissionId, task_id: &TaskId) {
         let mission = self.mission_mut(id);
         let task = mission.tasks.get_mut(task_id).expect("the caller found it in the plan");
         if !matches!(task.state, TaskState::Blocked { .. }) {
@@ -411,144 +467,13 @@ impl Engine {
     }
 }
 
-// Planning and revising.
-impl Engine {
-    pub(crate) fn plan_accepted(&mut self, id: MissionId, plan: Plan) {
-        let mission = self.mission_mut(id);
-        mission.checks = plan.checks;
-        mission.tasks =
-            plan.tasks.into_iter().map(|spec| (TaskId(spec.id.clone()), Task::new(spec))).collect();
-        mission.stage = Stage::Executing;
-        let text = report::plan_line(mission);
-        let session = mission.follower.clone();
-        self.emit(Effect::ShowToast { session, level: Level::Info, text });
-    }
-
-    pub(crate) fn plan_revised(
-        &mut self,
-        request: RequestId,
-        session: &SessionId,
-        revision: &Value,
-        denied: &[Vec<String>],
-    ) -> Handled {
-        let tasks_max = self.limits.plan_tasks;
-        let refuse = |engine: &mut Self, code: &str, text: String| {
-            engine.reply(request, Answer::Refused { code: code.into(), text });
-            Handled::Ignored(Ignored::Refused)
-        };
-        let follows = |mission: &&Mission| mission.follower == *session && mission.is_open();
-        let Some(mission) = self.missions.values().find(follows) else {
-            let text = "This session follows no mission that is under way.".into();
-            return refuse(self, "NO_MISSION", text);
-        };
-        let id = mission.id;
-        if mission.tasks.is_empty() || matches!(mission.stage, Stage::Stopping { .. }) {
-            let text = format!(
-                "Mission {id} is {}: there is no plan to revise.",
-                report::stage_word(&mission.stage)
-            );
-            return refuse(self, "NO_PLAN", text);
-        }
-        let present = mission.tasks.iter().map(|(id, task)| (id.clone(), task.spec.clone())).collect();
-        let revision = match Revision::parse(revision, &present, tasks_max) {
-            Ok(revision) => revision,
-            Err(mistakes) => {
-                let text = format!("The revision was not taken:\n{}", prompt::mistakes(&mistakes));
-                return refuse(self, "BLANK_INVALID", text);
-            }
-        };
-        let mut mistakes = revision.denied(denied);
-        for (index, task) in revision.cancel.iter().enumerate() {
-            let state = &mission.tasks[task.as_str()].state;
-            if !matches!(state, TaskState::Pending | TaskState::Ready { .. } | TaskState::Blocked { .. }) {
-                let message = format!("{task:?} is {} and cannot be given up now", report::state_word(state));
-                mistakes.push(crate::Mistake::new(format!("cancel[{index}]"), message));
-            }
-        }
-        for (index, task) in revision.retry.iter().enumerate() {
-            let state = &mission.tasks[task.as_str()].state;
-            if !matches!(state, TaskState::Blocked { .. }) {
-                let message =
-                    format!("{task:?} is {}; only a blocked task is retried", report::state_word(state));
-                mistakes.push(crate::Mistake::new(format!("retry[{index}]"), message));
-            }
-        }
-        if !mistakes.is_empty() {
-            let text = format!("The revision was not taken:\n{}", prompt::mistakes(&mistakes));
-            return refuse(self, "BLANK_INVALID", text);
-        }
-        self.apply_revision(id, revision);
-        let text = format!("The plan was revised. {}", report::plan_line(&self.missions[&id]));
-        self.reply(request, Answer::Accepted { mission: Some(id), text });
-        Handled::Changed
-    }
-
-    fn apply_revision(&mut self, id: MissionId, revision: Revision) {
-        for task in &revision.cancel {
-            self.cancel_task(id, &TaskId(task.clone()));
-        }
-        for task in revision.retry {
-            self.unblock(id, &TaskId(task));
-        }
-        if !revision.add.is_empty() {
-            self.add_tasks(id, revision.add);
-        }
-        let mission = self.mission_mut(id);
-        if let Stage::Paused { reason: PauseReason::NeedsUser { .. }, phase: Phase::Executing } =
-            mission.stage
-        {
-            // What blocked the mission has been dealt with, as far as the plan goes.
-            mission.stage = Stage::Executing;
-        }
-    }
-
-    /// Gives up a task that has not started, and those that wait for it.
-    fn cancel_task(&mut self, id: MissionId, task_id: &TaskId) {
-        let mission = self.mission_mut(id);
-        let Some(task) = mission.tasks.get_mut(task_id) else { return };
-        match task.state {
-            TaskState::Ready { attempt } => {
-                mission.attempts.remove(&attempt);
-            }
-            TaskState::Pending | TaskState::Blocked { .. } => {}
-            TaskState::Running { .. }
-            | TaskState::Checking(_)
-            | TaskState::Reviewing { .. }
-            | TaskState::Done
-            | TaskState::Cancelled => return,
-        }
-        task.state = TaskState::Cancelled;
-        let dependents: Vec<_> = mission
-            .tasks
-            .iter()
-            .filter(|(_, task)| task.spec.depends_on.contains(&task_id.0))
-            .map(|(id, _)| id.clone())
-            .collect();
-        for dependent in dependents {
-            self.cancel_task(id, &dependent);
-        }
-    }
-
-    /// Adds tasks to a mission. While the project's checks run, it goes back to executing; a master review comes to
-    /// its end first.
-    fn add_tasks(&mut self, id: MissionId, specs: Vec<TaskSpec>) {
-        let mission = self.mission_mut(id);
-        for spec in specs {
-            mission.tasks.insert(TaskId(spec.id.clone()), Task::new(spec));
-        }
-        if let Some(Checks { effect, .. }) = mission.checks() {
-            mission.stage = Stage::Executing;
-            self.emit(Effect::CancelChecks { effect });
-        }
-    }
-}
-
 // Barrier, master review, seal.
 impl Engine {
     /// Moves every mission on as far as its state allows, and admits what waits.
     pub(crate) fn advance(&mut self, now: Millis) {
         let ids: Vec<_> = self.missions.keys().copied().collect();
         for &id in &ids {
+            self.enforce_budgets(now, id);
             if self.missions[&id].stage == Stage::Executing {
                 self.release_tasks(id);
                 self.pass_barrier(now, id);
@@ -559,6 +484,8 @@ impl Engine {
             self.advance_stop(now, id);
             self.show(id);
         }
+        self.run_clocks(now);
+        self.leave_memory();
     }
 
     /// Queues the tasks whose dependencies are done.
@@ -661,13 +588,27 @@ impl Engine {
         self.report_mission(id, outcome, level);
     }
 
-    pub(crate) fn report_mission(&mut self, id: MissionId, outcome: Outcome, level: Level) {
-        let mission = &self.missions[&id];
-        let session = mission.follower.clone();
-        let report = report::report(mission);
-        let text = report::headline(mission);
-        self.emit(Effect::ShowToast { session: session.clone(), level, text });
-        self.emit(Effect::ReportMission { mission: id, session, outcome, report });
+    /// Takes the oldest missions that have ended out of memory while there are more tasks than may be kept.
+    fn leave_memory(&mut self) {
+        let tasks_max = usize::try_from(self.limits.tasks_in_memory).unwrap_or(usize::MAX);
+        let mut tasks: usize = self.missions.values().map(|mission| mission.tasks.len()).sum();
+        while tasks > tasks_max {
+            let Some(id) =
+                self.missions.values().find(|mission| !mission.is_open()).map(|mission| mission.id)
+            else {
+                return;
+            };
+            let Some(mission) = self.missions.remove(&id) else { return };
+            tasks -= mission.tasks.len();
+            self.forget_notices(id);
+            self.dirty.insert(id);
+            self.leaving.insert(id, report::summary(&mission));
+            self.todo_stale = true;
+            self.former.extend(mission.sessions.into_iter().map(|session| (session, id)));
+            while self.former.len() > FORMER_MAX {
+                self.former.pop_first();
+            }
+        }
     }
 
     /// Has the mission shown to people again where that would read differently.
@@ -753,6 +694,7 @@ impl Engine {
             any |= self.attempts_due(now, id);
             any |= self.stop_due(now, id);
             any |= self.checks_due(now, id);
+            any |= self.budgets_due(now, id);
         }
         if any { Handled::Changed } else { Handled::Ignored(Ignored::NothingDue) }
     }
@@ -793,17 +735,18 @@ impl Engine {
 // What people see.
 impl Engine {
     pub(crate) fn todo_edited(&mut self, text: String, cut: bool) -> Handled {
-        let followers: BTreeSet<_> = self
+        let mut followers = BTreeSet::new();
+        let open: Vec<_> = self
             .missions
             .values()
-            .filter(|mission| mission.is_open())
-            .map(|mission| mission.follower.clone())
+            .filter(|mission| mission.is_open() && followers.insert(mission.follower.clone()))
+            .map(|mission| mission.id)
             .collect();
         let text = prompt::todo_proposal(&text, cut);
-        for session in followers {
+        for id in open {
             let note = "Your edit of .opencode/todo.md was kept as a proposal to the commander.".to_owned();
-            self.emit(Effect::ShowToast { session: session.clone(), level: Level::Info, text: note });
-            self.emit(Effect::TellCommander { session, text: text.clone() });
+            self.toast(id, Level::Info, note);
+            self.tell(id, text.clone());
         }
         // The list is rendered again even though it has not changed: the file has.
         self.todo.clear();
@@ -825,4 +768,6 @@ impl Engine {
     }
 }
 
+/// Sessions of missions that have left memory which are still known.
+const FORMER_MAX: usize = 10_000;
 const OBJECTIVE_MAX_BYTES: usize = 32 * 1024;

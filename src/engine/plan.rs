@@ -55,15 +55,37 @@ pub enum Priority {
 /// A change to a running plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revision {
-    /// New tasks. They may depend on any task of the plan.
+    /// New tasks. They may depend on any task of the plan, and wait for files that others are writing.
     #[serde(default)]
     pub add: Vec<TaskSpec>,
-    /// Ids of tasks to give up that have not started or are blocked. Tasks that depend on them are given up too.
+    /// Tasks to replace by smaller ones.
+    #[serde(default)]
+    pub split: Vec<Split>,
+    /// Ids of tasks to give up, running ones included. Tasks that depend on them are given up too.
     #[serde(default)]
     pub cancel: Vec<String>,
     /// Ids of blocked tasks to try again with fresh sessions.
     #[serde(default)]
     pub retry: Vec<String>,
+    /// Tasks that become more or less urgent.
+    #[serde(default)]
+    pub reprioritise: Vec<Reprioritise>,
+}
+
+/// A task that is replaced by several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Split {
+    /// Id of the task, which is given up; a session at work on it is ended.
+    pub task: String,
+    /// The tasks in its place. They wait for what it waited for, and what waited for it waits for all of them.
+    pub into: Vec<TaskSpec>,
+}
+
+/// Another priority for a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reprioritise {
+    pub task: String,
+    pub priority: Priority,
 }
 
 impl Plan {
@@ -77,13 +99,17 @@ impl Plan {
         let tasks = fields.list("tasks", usize::try_from(tasks_max).unwrap_or(usize::MAX), true, read_task);
         let checks = fields.list("checks", COMMANDS_MAX, true, read_command);
         fields.done();
-        check_graph(&tasks, "tasks", &BTreeMap::new(), &mut mistakes);
+        let graph: Vec<_> =
+            tasks.iter().enumerate().map(|(index, task)| (format!("tasks[{index}]"), task)).collect();
+        check_graph(&graph, &BTreeMap::new(), &mut mistakes);
         finish(Self { tasks, checks }, mistakes)
     }
 
     /// A mistake for each command that the host's permissions refuse.
     pub(crate) fn denied(&self, denied: &[Vec<String>]) -> Vec<Mistake> {
-        let mut mistakes = denied_in(&self.tasks, "tasks", denied);
+        let tasks: Vec<_> =
+            self.tasks.iter().enumerate().map(|(index, task)| (format!("tasks[{index}]"), task)).collect();
+        let mut mistakes = denied_in(&tasks, denied);
         for (index, command) in self.checks.iter().enumerate().filter(|(_, command)| denied.contains(command))
         {
             mistakes.push(denied_mistake(format!("checks[{index}]"), command));
@@ -93,6 +119,10 @@ impl Plan {
 }
 
 impl Revision {
+    /// Reads and validates a revision of a plan whose tasks are `present`.
+    ///
+    /// # Errors
+    /// Every mistake at once, with its path.
     pub(crate) fn parse(
         value: &Value,
         present: &BTreeMap<TaskId, TaskSpec>,
@@ -102,40 +132,138 @@ impl Revision {
         let room = usize::try_from(tasks_max).unwrap_or(usize::MAX).saturating_sub(present.len());
         let mut fields = Fields::new(value, "", &mut mistakes);
         let add = fields.list("add", room, false, read_task);
-        let cancel = fields.texts("cancel", 200, false);
-        let retry = fields.texts("retry", 200, false);
+        let split = fields.list("split", CHANGES_MAX, false, |value, path, mistakes| {
+            let mut fields = Fields::new(value, path, mistakes);
+            let split =
+                Split { task: fields.text("task", 64), into: fields.list("into", room, true, read_task) };
+            fields.done();
+            split
+        });
+        let cancel = fields.texts("cancel", CHANGES_MAX, false);
+        let retry = fields.texts("retry", CHANGES_MAX, false);
+        let reprioritise = fields.list("reprioritise", CHANGES_MAX, false, |value, path, mistakes| {
+            let mut fields = Fields::new(value, path, mistakes);
+            let task = fields.text("task", 64);
+            let priority = fields.choice("priority", PRIORITIES, None).unwrap_or_default();
+            fields.done();
+            Reprioritise { task, priority }
+        });
         fields.done();
-        check_graph(&add, "add", present, &mut mistakes);
-        for (list, ids) in [("cancel", &cancel), ("retry", &retry)] {
-            for (index, id) in ids.iter().enumerate() {
-                if !present.contains_key(id.as_str()) {
-                    mistakes
-                        .push(Mistake::new(format!("{list}[{index}]"), format!("no task is called {id:?}")));
-                }
+        let revision = Self { add, split, cancel, retry, reprioritise };
+        let new = revision.new_tasks();
+        if new.len() > room {
+            let message =
+                format!("adds {} tasks to {}; a plan has at most {tasks_max}", new.len(), present.len());
+            mistakes.push(Mistake::new("", message));
+        }
+        check_graph(&new, present, &mut mistakes);
+        for (path, id) in revision.named() {
+            if !id.is_empty() && !present.contains_key(id) {
+                mistakes.push(Mistake::new(path, format!("no task is called {id:?}")));
             }
         }
-        let revision = Self { add, cancel, retry };
+        revision.check_splits(present, &mut mistakes);
         if mistakes.is_empty() && revision == Self::default() {
-            mistakes.push(Mistake::new("", "changes nothing; give add, cancel or retry"));
+            let message = "changes nothing; give add, split, cancel, retry or reprioritise";
+            mistakes.push(Mistake::new("", message));
         }
         finish(revision, mistakes)
     }
 
+    /// The tasks it brings, each with its path.
+    pub(crate) fn new_tasks(&self) -> Vec<(String, &TaskSpec)> {
+        let added = self.add.iter().enumerate().map(|(index, task)| (format!("add[{index}]"), task));
+        let parts = self.split.iter().enumerate().flat_map(|(index, split)| {
+            let parts = split.into.iter().enumerate();
+            parts.map(move |(part, task)| (format!("split[{index}].into[{part}]"), task))
+        });
+        added.chain(parts).collect()
+    }
+
+    /// The tasks of the plan that it names, each with its path.
+    fn named(&self) -> Vec<(String, &str)> {
+        let mut named = Vec::new();
+        for (list, ids) in [("cancel", &self.cancel), ("retry", &self.retry)] {
+            named.extend(ids.iter().enumerate().map(|(at, id)| (format!("{list}[{at}]"), id.as_str())));
+        }
+        for (at, split) in self.split.iter().enumerate() {
+            named.push((format!("split[{at}].task"), split.task.as_str()));
+        }
+        for (at, change) in self.reprioritise.iter().enumerate() {
+            named.push((format!("reprioritise[{at}].task"), change.task.as_str()));
+        }
+        named
+    }
+
+    /// A split task is named once, and its parts wait for nothing that waits for them.
+    fn check_splits(&self, present: &BTreeMap<TaskId, TaskSpec>, mistakes: &mut Vec<Mistake>) {
+        for (index, split) in self.split.iter().enumerate() {
+            if self.named().iter().filter(|(_, id)| *id == split.task).count() > 1 {
+                let message = format!("{:?} is split, so nothing else can be done with it", split.task);
+                mistakes.push(Mistake::new(format!("split[{index}].task"), message));
+            }
+            for (part, task) in split.into.iter().enumerate() {
+                if let Some(position) = task.depends_on.iter().position(|id| *id == split.task) {
+                    let path = format!("split[{index}].into[{part}].depends_on[{position}]");
+                    let message = "a part takes the place of the task, so it cannot wait for it";
+                    mistakes.push(Mistake::new(path, message));
+                }
+            }
+        }
+        if !mistakes.is_empty() {
+            return;
+        }
+        let revised = self.applied_to(present);
+        let graph: Vec<_> = revised.values().map(|task| (String::new(), task)).collect();
+        let index_of = graph.iter().enumerate().map(|(index, (_, task))| (task.id.as_str(), index)).collect();
+        if let Some(cycle) = find_cycle(&graph, &index_of) {
+            let names: Vec<_> = cycle.iter().map(|&index| graph[index].1.id.as_str()).collect();
+            let message = format!("the tasks {} would wait for each other", names.join(" → "));
+            mistakes.push(Mistake::new("split", message));
+        }
+    }
+
+    /// The tasks as they are with the revision, without those that are split.
+    pub(crate) fn applied_to(&self, present: &BTreeMap<TaskId, TaskSpec>) -> BTreeMap<TaskId, TaskSpec> {
+        let mut tasks: BTreeMap<TaskId, TaskSpec> = present.clone();
+        tasks.extend(self.add.iter().map(|task| (TaskId(task.id.clone()), task.clone())));
+        for Split { task, into } in &self.split {
+            let replaced = tasks.remove(task.as_str());
+            let inherited = replaced.map(|task| task.depends_on).unwrap_or_default();
+            for part in into {
+                let mut part = part.clone();
+                let others = inherited.iter().filter(|id| !part.depends_on.contains(id)).cloned();
+                part.depends_on.extend(others.collect::<Vec<_>>());
+                tasks.insert(TaskId(part.id.clone()), part);
+            }
+        }
+        for Split { task, into } in &self.split {
+            for waiting in tasks.values_mut().filter(|waiting| waiting.depends_on.contains(task)) {
+                waiting.depends_on.retain(|id| id != task);
+                waiting.depends_on.extend(into.iter().map(|part| part.id.clone()));
+            }
+        }
+        for Reprioritise { task, priority } in &self.reprioritise {
+            if let Some(task) = tasks.get_mut(task.as_str()) {
+                task.priority = *priority;
+            }
+        }
+        tasks
+    }
+
     /// A mistake for each command that the host's permissions refuse.
     pub(crate) fn denied(&self, denied: &[Vec<String>]) -> Vec<Mistake> {
-        denied_in(&self.add, "add", denied)
+        denied_in(&self.new_tasks(), denied)
     }
 }
 
-fn denied_in(tasks: &[TaskSpec], list: &str, denied: &[Vec<String>]) -> Vec<Mistake> {
-    let commands = tasks.iter().enumerate().flat_map(|(index, task)| {
-        task.acceptance.iter().enumerate().map(move |(position, command)| (index, position, command))
+fn denied_in(tasks: &[(String, &TaskSpec)], denied: &[Vec<String>]) -> Vec<Mistake> {
+    let commands = tasks.iter().flat_map(|(path, task)| {
+        task.acceptance.iter().enumerate().map(move |(position, command)| (path, position, command))
     });
     commands
         .filter(|(_, _, command)| denied.contains(command))
-        .map(|(index, position, command)| {
-            denied_mistake(format!("{list}[{index}].acceptance[{position}]"), command)
-        })
+        .map(|(path, position, command)| denied_mistake(format!("{path}.acceptance[{position}]"), command))
         .collect()
 }
 
@@ -150,7 +278,8 @@ fn denied_mistake(path: String, command: &[String]) -> Mistake {
 pub(crate) fn commands_in(value: &Value) -> Vec<Vec<String>> {
     let list =
         |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
-    let tasks = ["tasks", "add"].into_iter().flat_map(|key| list(value, key));
+    let parts = list(value, "split").into_iter().flat_map(|split| list(&split, "into"));
+    let tasks = ["tasks", "add"].into_iter().flat_map(|key| list(value, key)).chain(parts);
     let commands = tasks.flat_map(|task| list(&task, "acceptance")).chain(list(value, "checks"));
     let mut unique: Vec<Vec<String>> = Vec::new();
     for command in commands.filter_map(|command| serde_json::from_value(command).ok()) {
@@ -162,6 +291,10 @@ pub(crate) fn commands_in(value: &Value) -> Vec<Vec<String>> {
 }
 
 const COMMANDS_MAX: usize = 20;
+/// Tasks that one list of a revision names.
+const CHANGES_MAX: usize = 200;
+const PRIORITIES: &[(&str, Priority)] =
+    &[("high", Priority::High), ("normal", Priority::Normal), ("low", Priority::Low)];
 const ARGUMENTS_MAX: usize = 100;
 
 fn read_task(value: &Value, path: &str, mistakes: &mut Vec<Mistake>) -> TaskSpec {
@@ -173,13 +306,7 @@ fn read_task(value: &Value, path: &str, mistakes: &mut Vec<Mistake>) -> TaskSpec
         files: fields.paths("files", false),
         depends_on: fields.texts("depends_on", 200, false),
         acceptance: fields.list("acceptance", COMMANDS_MAX, true, read_command),
-        priority: fields
-            .choice(
-                "priority",
-                &[("high", Priority::High), ("normal", Priority::Normal), ("low", Priority::Low)],
-                Some(Priority::Normal),
-            )
-            .unwrap_or_default(),
+        priority: fields.choice("priority", PRIORITIES, Some(Priority::Normal)).unwrap_or_default(),
         id,
     };
     fields.done();
@@ -217,26 +344,26 @@ fn read_command(value: &Value, path: &str, mistakes: &mut Vec<Mistake>) -> Vec<S
         .collect()
 }
 
-/// Checks ids, dependencies, cycles and overlaps of `tasks`, which join the tasks already `present`.
+/// Checks ids, dependencies, cycles and overlaps of `tasks`, which join the tasks already `present`; each stands with
+/// its path.
 fn check_graph(
-    tasks: &[TaskSpec],
-    list: &str,
+    tasks: &[(String, &TaskSpec)],
     present: &BTreeMap<TaskId, TaskSpec>,
     mistakes: &mut Vec<Mistake>,
 ) {
     let mut index_of: BTreeMap<&str, usize> = BTreeMap::new();
-    for (index, task) in tasks.iter().enumerate().filter(|(_, task)| !task.id.is_empty()) {
+    for (index, (path, task)) in tasks.iter().enumerate().filter(|(_, (_, task))| !task.id.is_empty()) {
         let taken = present.contains_key(task.id.as_str());
         if taken || index_of.insert(&task.id, index).is_some() {
             mistakes.push(Mistake::new(
-                format!("{list}[{index}].id"),
+                format!("{path}.id"),
                 format!("{:?} is the id of another task; ids must be unique", task.id),
             ));
         }
     }
-    for (index, task) in tasks.iter().enumerate() {
+    for (at, task) in tasks {
         for (position, dependency) in task.depends_on.iter().enumerate().filter(|(_, id)| !id.is_empty()) {
-            let path = || format!("{list}[{index}].depends_on[{position}]");
+            let path = || format!("{at}.depends_on[{position}]");
             if *dependency == task.id {
                 mistakes.push(Mistake::new(path(), "a task cannot depend on itself"));
             } else if !index_of.contains_key(dependency.as_str())
@@ -247,16 +374,16 @@ fn check_graph(
         }
     }
     if let Some(cycle) = find_cycle(tasks, &index_of) {
-        let names: Vec<_> = cycle.iter().map(|&index| tasks[index].id.as_str()).collect();
+        let names: Vec<_> = cycle.iter().map(|&index| tasks[index].1.id.as_str()).collect();
         mistakes.push(Mistake::new(
-            format!("{list}[{}].depends_on", cycle[0]),
+            format!("{}.depends_on", tasks[cycle[0]].0),
             format!("the tasks {} wait for each other; break the cycle", names.join(" → ")),
         ));
         return;
     }
     let before = ancestors(tasks, &index_of);
-    for (b, later) in tasks.iter().enumerate() {
-        for (a, earlier) in tasks.iter().enumerate().take(b) {
+    for (b, (path, later)) in tasks.iter().enumerate() {
+        for (a, (_, earlier)) in tasks.iter().enumerate().take(b) {
             if before[a].contains(&b) || before[b].contains(&a) {
                 continue;
             }
@@ -265,7 +392,7 @@ fn check_graph(
                     earlier.files.iter().find(|other| !other.is_empty() && lease::overlap(other, file))
                 {
                     mistakes.push(Mistake::new(
-                        format!("{list}[{b}].files[{position}]"),
+                        format!("{path}.files[{position}]"),
                         format!(
                             "{file:?} may be written by {:?} ({shared:?}) at the same time; \
                              let one task depend on the other, or split the files",
@@ -279,10 +406,10 @@ fn check_graph(
 }
 
 /// The indices of all tasks that must be done before each task.
-fn ancestors(tasks: &[TaskSpec], index_of: &BTreeMap<&str, usize>) -> Vec<BTreeSet<usize>> {
+fn ancestors(tasks: &[(String, &TaskSpec)], index_of: &BTreeMap<&str, usize>) -> Vec<BTreeSet<usize>> {
     fn visit(
         index: usize,
-        tasks: &[TaskSpec],
+        tasks: &[(String, &TaskSpec)],
         index_of: &BTreeMap<&str, usize>,
         known: &mut Vec<Option<BTreeSet<usize>>>,
     ) {
@@ -290,7 +417,7 @@ fn ancestors(tasks: &[TaskSpec], index_of: &BTreeMap<&str, usize>) -> Vec<BTreeS
             return;
         }
         let mut all = BTreeSet::new();
-        let dependencies = tasks[index].depends_on.iter().filter_map(|id| index_of.get(id.as_str()));
+        let dependencies = tasks[index].1.depends_on.iter().filter_map(|id| index_of.get(id.as_str()));
         for dependency in dependencies.filter(|dependency| **dependency != index) {
             visit(*dependency, tasks, index_of, known);
             all.insert(*dependency);
@@ -306,7 +433,7 @@ fn ancestors(tasks: &[TaskSpec], index_of: &BTreeMap<&str, usize>) -> Vec<BTreeS
 }
 
 /// The first cycle, as indices in order; the graph has been bounded by the plan's size, so recursion is shallow.
-fn find_cycle(tasks: &[TaskSpec], index_of: &BTreeMap<&str, usize>) -> Option<Vec<usize>> {
+fn find_cycle(tasks: &[(String, &TaskSpec)], index_of: &BTreeMap<&str, usize>) -> Option<Vec<usize>> {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         New,
@@ -315,14 +442,14 @@ fn find_cycle(tasks: &[TaskSpec], index_of: &BTreeMap<&str, usize>) -> Option<Ve
     }
     fn visit(
         index: usize,
-        tasks: &[TaskSpec],
+        tasks: &[(String, &TaskSpec)],
         index_of: &BTreeMap<&str, usize>,
         marks: &mut [Mark],
         trail: &mut Vec<usize>,
     ) -> bool {
         marks[index] = Mark::Open;
         trail.push(index);
-        for &next in tasks[index].depends_on.iter().filter_map(|id| index_of.get(id.as_str())) {
+        for &next in tasks[index].1.depends_on.iter().filter_map(|id| index_of.get(id.as_str())) {
             if next == index {
                 continue; // reported as a self-dependency
             }
@@ -475,7 +602,40 @@ mod tests {
         assert!(parse(json!({"add": [task("b", &["y"], &["a"])]})).is_ok());
         assert_eq!(parse(json!({"add": [task("a", &["y"], &[])]})).unwrap_err()[0].path, "add[0].id");
         assert_eq!(parse(json!({"cancel": ["q"]})).unwrap_err()[0].path, "cancel[0]");
-        assert_eq!(parse(json!({})).unwrap_err()[0].message, "changes nothing; give add, cancel or retry");
+        assert_eq!(
+            parse(json!({})).unwrap_err()[0].message,
+            "changes nothing; give add, split, cancel, retry or reprioritise"
+        );
+    }
+
+    #[test]
+    fn the_parts_of_a_split_task_take_its_place() {
+        let specs = [task("a", &["1"], &[]), task("b", &["2"], &["a"]), task("c", &["3"], &["b"])];
+        let specs = specs.map(|value| serde_json::from_value::<TaskSpec>(value).unwrap());
+        let present: BTreeMap<_, _> = specs.map(|spec| (TaskId(spec.id.clone()), spec)).into();
+        let parse = |value| Revision::parse(&value, &present, 200);
+        let split = |into: Vec<Value>| json!({"split": [{"task": "b", "into": into}]});
+
+        let revision = parse(split(vec![task("b1", &["2"], &[]), task("b2", &["4"], &["b1"])])).unwrap();
+        let revised = revision.applied_to(&present);
+        let waits: Vec<_> =
+            revised.values().map(|task| (task.id.as_str(), task.depends_on.join(" "))).collect();
+        let expected = [("a", ""), ("b1", "a"), ("b2", "b1 a"), ("c", "b1 b2")];
+        assert_eq!(waits, expected.map(|(id, waits)| (id, waits.to_owned())));
+
+        let paths = |value| parse(value).unwrap_err().into_iter().map(|m| m.path).collect::<Vec<_>>();
+        assert_eq!(paths(split(vec![task("b1", &["2"], &["b"])])), ["split[0].into[0].depends_on[0]"]);
+        assert_eq!(
+            paths(split(vec![task("b1", &["2"], &[]), task("b2", &["2"], &[])])),
+            ["split[0].into[1].files[0]"]
+        );
+        // b1 waits for x, x for c, and c for b1 in the place of b.
+        let mut round = split(vec![task("b1", &["2"], &["x"])]);
+        round["add"] = json!([task("x", &["5"], &["c"])]);
+        assert_eq!(paths(round), ["split"]);
+        let twice = json!({"split": [{"task": "b", "into": [task("b1", &["2"], &[])]}], "cancel": ["b"],
+            "reprioritise": [{"task": "q", "priority": "urgent"}]});
+        assert_eq!(paths(twice), ["reprioritise[0].priority", "reprioritise[0].task", "split[0].task"]);
     }
 
     #[test]

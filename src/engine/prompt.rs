@@ -7,7 +7,7 @@ use crate::blank::Mistake;
 use crate::event::{Agents, Finding};
 use crate::question::Role;
 use crate::task::STAGNANT_MOST;
-use crate::{Attempt, CheckReport, Failure, Mission, Subject, Task, TaskState};
+use crate::{Attempt, CheckReport, Failure, Mission, MissionKind, Subject, Task, TaskState, Wish};
 
 pub(crate) fn agent(agents: &Agents, role: Role) -> String {
     match role {
@@ -103,7 +103,23 @@ fn heading(mission: &Mission, attempt: &Attempt) -> String {
 fn subject(mission: &Mission, attempt: &Attempt) -> String {
     let mut text = heading(mission, attempt) + "\n";
     match &attempt.subject {
-        Subject::Plan => section(&mut text, "Objective", &mission.objective),
+        Subject::Plan => {
+            section(&mut text, "Objective", &mission.objective);
+            if mission.kind == MissionKind::Fix {
+                text += "\nThis is a fix: plan one task, with acceptance commands that fail now and show that it is mended.\n";
+            }
+            if let Some(wish) = &mission.wish {
+                let tasks = mission.tasks.values().map(|task| &task.spec);
+                let tasks =
+                    tasks.map(|task| format!("{}: {} ({})", task.id, task.title, task.files.join(", ")));
+                section(&mut text, "Your last plan", &list(tasks));
+                let (title, words) = match wish {
+                    Wish::Edit { changes } => ("The user wants it changed; keep the rest", changes),
+                    Wish::Refuse { reason } => ("The user refused it; plan anew", reason),
+                };
+                section(&mut text, title, words);
+            }
+        }
         Subject::Task { task } => {
             let task = &mission.tasks[task];
             task_sections(&mut text, mission, task);

@@ -56,7 +56,7 @@ impl Engine {
                     "allowed": false,
                     "reason": format!(
                         "This session works for mission {} and cannot have others work for it. Do the work yourself.",
-                        mission.id
+                        mission
                     ),
                 }),
                 None => json!({ "allowed": true }),
@@ -83,8 +83,7 @@ impl Engine {
         let Some((mission, attempt)) = self.attempt_of(session) else {
             return match self.former_attempt(session) {
                 Some(mission) => Err(format!(
-                    "This session's part in mission {} is over: it may call no tool any more. End your turn.",
-                    mission.id
+                    "This session's part in mission {mission} is over: it may call no tool any more. End your turn."
                 )),
                 None => Ok(()),
             };
@@ -135,10 +134,10 @@ impl Engine {
     }
 
     /// The mission and task that hold a lease on the path.
-    fn holder_of(&self, path: &str) -> Option<(&Mission, &str)> {
+    pub(crate) fn holder_of(&self, path: &str) -> Option<(&Mission, &str)> {
         self.missions.values().find_map(|mission| {
             let task = mission.tasks.values().find(|task| {
-                task.holds_lease() && task.spec.files.iter().any(|entry| lease::covers(entry, path))
+                task.holds_lease() && task.spec.files.iter().any(|entry| lease::overlap(entry, path))
             })?;
             Some((mission, task.spec.id.as_str()))
         })

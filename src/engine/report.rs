@@ -2,13 +2,15 @@
 
 use serde_json::{Value, json};
 
+use crate::blank::{Review, Verdict};
 use crate::mission::PauseReason;
-use crate::{Engine, Mission, SessionId, Stage, Task, TaskState, plan, prompt};
+use crate::{Answer, Engine, Experience, Mission, SessionId, Stage, Task, TaskState, plan, prompt};
 
 /// The stage in one word.
 pub(crate) fn stage_word(stage: &Stage) -> &'static str {
     match stage {
         Stage::Planning => "planning",
+        Stage::Approval => "waiting for approval",
         Stage::Executing => "executing",
         Stage::Verifying(_) => "verifying",
         Stage::MasterReview => "in master review",
@@ -52,6 +54,12 @@ pub(crate) fn headline(mission: &Mission) -> String {
         Stage::Paused { reason: PauseReason::NeedsUser { question }, .. } => {
             format!("Mission {} is paused and needs you. {question}", mission.id)
         }
+        Stage::Paused { reason: PauseReason::Budget { question }, .. } => {
+            format!("Mission {} is paused: {question}.", mission.id)
+        }
+        Stage::Approval => {
+            format!("{} It waits for your approval.", plan_line(mission))
+        }
         Stage::Failed { reason } => format!("Mission {} failed: {reason}. {done}.", mission.id),
         Stage::Planning
         | Stage::Executing
@@ -61,6 +69,40 @@ pub(crate) fn headline(mission: &Mission) -> String {
         | Stage::Sealed
         | Stage::Stopped => format!("Mission {} is {}. {done}.", mission.id, stage_word(&mission.stage)),
     }
+}
+
+/// A plan that waits for the user's decision, as Markdown.
+pub(crate) fn proposal(mission: &Mission, experience: &Experience) -> String {
+    let mut text = headline(mission) + "\n\n";
+    text.push_str(&format!("Objective: {}\n", mission.objective.trim()));
+    let waves = plan::waves(mission.tasks.values().map(|task| &task.spec));
+    let tasks: Vec<_> = mission
+        .tasks
+        .values()
+        .filter(|task| task.state != TaskState::Cancelled)
+        .map(|task| &task.spec)
+        .collect();
+    for wave in 1..=waves.values().copied().max().unwrap_or(0) {
+        text.push_str(&format!("\nWave {wave}:\n"));
+        for task in tasks.iter().filter(|task| waves.get(task.id.as_str()) == Some(&wave)) {
+            text.push_str(&format!("- {}: {}\n  writes {}\n", task.id, task.title, task.files.join(", ")));
+            if !task.depends_on.is_empty() {
+                text.push_str(&format!("  after {}\n", task.depends_on.join(", ")));
+            }
+            let commands: Vec<_> = task.acceptance.iter().map(|command| command.join(" ")).collect();
+            text.push_str(&format!("  done when {} pass\n", commands.join("; ")));
+        }
+    }
+    let checks: Vec<_> = mission.checks.iter().map(|command| command.join(" ")).collect();
+    text.push_str(&format!("\nChecks of the whole: {}\n", checks.join("; ")));
+    let (sessions, tokens) = experience.estimate(tasks.len() as u64);
+    let basis = if experience.is_known() { "as tasks went here so far" } else { "as a rule" };
+    text.push_str(&format!(
+        "\nEstimate, {basis}: {sessions} sessions, {tokens} tokens.\n\n\
+         /plan approve carries it out. /plan edit <what> has it changed, /plan refuse <why> has it planned anew, /stop \
+         ends it. Nothing is done before you decide.\n"
+    ));
+    text
 }
 
 /// The report of a mission, as Markdown.
@@ -119,7 +161,7 @@ pub(crate) fn status(engine: &Engine, session: &SessionId) -> String {
     missions.sort_by_key(|mission| {
         (mission.follower != *session, !mission.is_open(), std::cmp::Reverse(mission.id))
     });
-    if missions.is_empty() {
+    if engine.last_mission == 0 {
         return "There has been no mission in this project. /task \"…\" starts one.".into();
     }
     let mut text = String::new();
@@ -130,7 +172,9 @@ pub(crate) fn status(engine: &Engine, session: &SessionId) -> String {
         }
         text.push_str(&format!("{}\n\n", headline(mission)));
         for task in mission.tasks.values() {
-            text.push_str(&format!("- {}\n", task_line(task)));
+            let wait =
+                engine.wait_of(mission, task).map(|wait| format!(", waits for {wait}")).unwrap_or_default();
+            text.push_str(&format!("- {}{wait}\n", task_line(task)));
         }
         for (attempt, permission) in
             mission.attempts.values().flat_map(|a| a.permissions.values().map(move |p| (a, p)))
@@ -149,6 +193,9 @@ pub(crate) fn status(engine: &Engine, session: &SessionId) -> String {
             mission.sessions.len(),
             count(usize::try_from(mission.steps).unwrap_or(0), "model request")
         ));
+        let last = text.trim_end().len();
+        text.truncate(last);
+        text.push_str(&format!("\n{}\n\n", engine.spent_line(mission)));
     }
     text
 }
@@ -206,6 +253,7 @@ pub(crate) fn summary(mission: &Mission) -> Value {
                 "wave": waves.get(task.spec.id.as_str()),
                 "fixes": task.fixes,
                 "tries": task.tries,
+                "tokens": task.spent.tokens,
                 "started": task.started,
                 "ended": task.ended,
             })
@@ -224,10 +272,39 @@ pub(crate) fn summary(mission: &Mission) -> Value {
         "prompts": mission.prompts,
         "steps": mission.steps,
         "failures": mission.failures,
+        "tokens": mission.spent.tokens,
+        "costMicros": mission.spent.cost_micros,
         "started": mission.started,
         "ended": mission.ended,
         "tasks": tasks,
     })
+}
+
+/// Reads a review that belongs to no mission. Accepted, its text is for people; refused, it names every mistake.
+#[must_use]
+pub fn read_review(value: &Value) -> Answer {
+    match Review::parse(value, false) {
+        Ok(review) => {
+            let verdict = match review.verdict {
+                Verdict::Pass => "pass",
+                Verdict::Fail => "fail",
+                Verdict::Unknown => "unknown",
+            };
+            let mut text = format!("Review: {verdict}. {}\n", review.summary.trim());
+            for (index, finding) in review.findings.iter().enumerate() {
+                let files = match finding.files.as_slice() {
+                    [] => String::new(),
+                    files => format!(" ({})", files.join(", ")),
+                };
+                text.push_str(&format!("\n{}. {}{files}", index + 1, finding.message.trim()));
+            }
+            Answer::Accepted { mission: None, text: text.trim_end().to_owned() }
+        }
+        Err(mistakes) => Answer::Refused {
+            code: "BLANK_INVALID".into(),
+            text: format!("Not taken. Mend every point and submit again:\n{}", prompt::mistakes(&mistakes)),
+        },
+    }
 }
 
 fn count(number: usize, what: &str) -> String {

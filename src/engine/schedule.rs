@@ -4,7 +4,7 @@
 
 use crate::question::Role;
 use crate::{
-    Attempt, AttemptId, Engine, Limits, Millis, Mission, MissionId, Priority, TaskState, Turn, lease,
+    Attempt, AttemptId, Engine, Limits, Millis, Mission, MissionId, Priority, Task, TaskState, Turn, lease,
 };
 
 impl Engine {
@@ -45,6 +45,32 @@ impl Engine {
                 .min_by_key(|(mission, attempt)| order(mission, attempt))
                 .map(|(mission, attempt)| (mission.id, attempt.id))
         })
+    }
+
+    /// What a task that is not in hand waits for.
+    pub(crate) fn wait_of(&self, mission: &Mission, task: &Task) -> Option<String> {
+        match &task.state {
+            TaskState::Pending => {
+                let unfinished =
+                    task.spec.depends_on.iter().filter(|id| {
+                        mission.tasks.get(id.as_str()).is_some_and(|before| !before.is_finished())
+                    });
+                Some(unfinished.cloned().collect::<Vec<_>>().join(", ")).filter(|names| !names.is_empty())
+            }
+            TaskState::Ready { .. } => {
+                let holder = task.spec.files.iter().find_map(|file| {
+                    let (holder, name) = self.holder_of(file)?;
+                    Some(format!("{file}, which {name} of {} holds", holder.id))
+                });
+                Some(holder.unwrap_or_else(|| "a slot".into()))
+            }
+            TaskState::Checking(_) => Some("its checks".into()),
+            TaskState::Running { .. }
+            | TaskState::Reviewing { .. }
+            | TaskState::Done
+            | TaskState::Blocked { .. }
+            | TaskState::Cancelled => None,
+        }
     }
 
     fn is_admissible(&self, mission: &Mission, attempt: &Attempt) -> bool {

@@ -443,10 +443,9 @@ impl Engine {
             "{} asks: may it {what}? Without an answer it is refused in {seconds} s.",
             prompt::title(mission, &mission.attempts[&id])
         );
-        let follower = mission.follower.clone();
         let asked = Permission { what, until, refusals: 0 };
         self.attempt_mut(mission_id, id).permissions.insert(permission, asked);
-        self.emit(Effect::ShowToast { session: follower, level: Level::Warning, text });
+        self.toast(mission_id, Level::Warning, text);
         Handled::Changed
     }
 
@@ -546,6 +545,7 @@ impl Engine {
             AfterAbort::Fail { failure } => self.fail(now, mission_id, id, failure),
             AfterAbort::Submitted => self.finish(now, mission_id, id),
             AfterAbort::Rest => self.rest_attempt(now, mission_id, id),
+            then @ (AfterAbort::Cancel | AfterAbort::Block { .. }) => self.left(mission_id, id, then),
         }
     }
 

@@ -38,7 +38,7 @@ impl Engine {
     }
 
     /// Ends what the mission's sessions do. What cannot be ended at once is ended by its outcome.
-    fn rest_attempts(&mut self, now: Millis, id: MissionId) {
+    pub(crate) fn rest_attempts(&mut self, now: Millis, id: MissionId) {
         let live: Vec<_> =
             self.missions[&id].attempts.values().map(|attempt| (attempt.id, attempt.turn.clone())).collect();
         let paused = matches!(self.missions[&id].stage, Stage::Paused { .. });
@@ -53,12 +53,43 @@ impl Engine {
                 Turn::Prompting { .. } | Turn::Working { .. } => {
                     self.abort(now, id, attempt, AfterAbort::Rest);
                 }
-                Turn::Aborting { .. } => {
-                    if let Turn::Aborting { then, .. } = &mut self.attempt_mut(id, attempt).turn {
-                        *then = AfterAbort::Rest;
-                    }
+                // A task that is given up stays so.
+                Turn::Aborting { then: AfterAbort::Cancel | AfterAbort::Block { .. }, .. } => {}
+                Turn::Aborting { .. } => self.then_instead(id, attempt, AfterAbort::Rest),
+            }
+        }
+    }
+
+    /// Ends an attempt whatever it is at, for its task to be given up or blocked. A session at work keeps the lease
+    /// until it has ended.
+    pub(crate) fn leave(&mut self, now: Millis, id: MissionId, attempt: AttemptId, then: AfterAbort) {
+        match self.missions[&id].attempts[&attempt].turn {
+            Turn::Queued { .. } | Turn::Snapshotting { .. } | Turn::Opening { .. } => {
+                self.left(id, attempt, then);
+            }
+            Turn::Prompting { .. } | Turn::Working { .. } => self.abort(now, id, attempt, then),
+            Turn::Aborting { .. } => self.then_instead(id, attempt, then),
+        }
+    }
+
+    /// What follows when the session of such an attempt has ended.
+    pub(crate) fn left(&mut self, id: MissionId, attempt: AttemptId, then: AfterAbort) {
+        let mission = self.mission_mut(id);
+        let Some(attempt) = mission.attempts.remove(&attempt) else { return };
+        let Some(task_id) = attempt.subject.task() else { return };
+        match then {
+            AfterAbort::Block { reason } => self.block(id, task_id, reason),
+            AfterAbort::Cancel | AfterAbort::Fail { .. } | AfterAbort::Submitted | AfterAbort::Rest => {
+                if let Some(task) = mission.tasks.get_mut(task_id) {
+                    task.state = TaskState::Cancelled;
                 }
             }
+        }
+    }
+
+    fn then_instead(&mut self, id: MissionId, attempt: AttemptId, instead: AfterAbort) {
+        if let Turn::Aborting { then, .. } = &mut self.attempt_mut(id, attempt).turn {
+            *then = instead;
         }
     }
 
@@ -100,6 +131,7 @@ impl Engine {
         for &effect in &checks {
             self.emit(Effect::CancelChecks { effect });
         }
+        self.forget_notices(id);
         let follower = self.missions[&id].follower.clone();
         // A stop from the session that follows the mission is a part of its turn, and ends it with its answer.
         let root = (follower != *session).then(|| self.effect_id());

@@ -11,7 +11,8 @@ use crate::mission::Mission;
 use crate::question::Role;
 use crate::recovery::Failure;
 use crate::{
-    Answer, AttemptId, Engine, Handled, Ignored, Millis, MissionId, Plan, RequestId, SessionId, prompt,
+    Answer, AttemptId, Engine, Handled, Ignored, Millis, MissionId, MissionKind, Plan, RequestId, SessionId,
+    prompt,
 };
 
 /// A filled-in blank.
@@ -108,7 +109,10 @@ impl Engine {
 /// Reads the blank of an attempt, as a call of its tool or its text gave it.
 fn read(mission: &Mission, id: AttemptId, value: &Value, tasks_max: u64) -> Result<Submission, Vec<Mistake>> {
     Ok(match mission.attempts[&id].subject {
-        Subject::Plan => Submission::Plan { plan: Plan::parse(value, tasks_max)? },
+        Subject::Plan => {
+            let tasks_max = if mission.kind == MissionKind::Fix { 1 } else { tasks_max };
+            Submission::Plan { plan: Plan::parse(value, tasks_max)? }
+        }
         Subject::Task { .. } => Submission::Work { work: Work::parse(value)? },
         Subject::Review { .. } => Submission::Review { review: Review::parse(value, false)? },
         Subject::Master => {
@@ -192,7 +196,9 @@ impl Engine {
         let Some(attempt) = mission.attempts.remove(&id) else { return };
         let session = attempt.session.clone().map(|session| (session, attempt.prompts));
         match (attempt.subject.clone(), attempt.submission.clone()) {
-            (Subject::Plan, Some(Submission::Plan { plan })) => self.plan_accepted(mission_id, plan),
+            (Subject::Plan, Some(Submission::Plan { plan })) => {
+                self.plan_accepted(mission_id, plan, session);
+            }
             (Subject::Task { task }, Some(Submission::Work { work })) => match work.blocked.clone() {
                 Some(question) => self.task_waits(mission_id, &task, work, session, &question),
                 None => self.check_task(now, mission_id, &task, work, session),

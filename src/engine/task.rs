@@ -10,7 +10,8 @@ use crate::blank::{Review, ReviewFinding, Verdict, Work};
 use crate::recovery::backoff_ms;
 use crate::{
     AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Failure, Finding, Handled, HostError,
-    Ignored, Level, Limits, Millis, MissionId, PauseReason, SessionId, Stage, Subject, TaskId, TaskSpec,
+    Ignored, Level, Limits, Millis, MissionId, PauseReason, SessionId, Spent, Stage, Subject, TaskId,
+    TaskSpec,
 };
 
 /// A task of the plan.
@@ -44,6 +45,7 @@ pub struct Task {
     pub(crate) broke_off: bool,
     pub started: Option<Millis>,
     pub ended: Option<Millis>,
+    pub spent: Spent,
 }
 
 /// Where a task stands.
@@ -114,6 +116,7 @@ impl Task {
             broke_off: false,
             started: None,
             ended: None,
+            spent: Spent::default(),
         }
     }
 
@@ -412,6 +415,7 @@ impl Engine {
                 task.state = TaskState::Done;
                 task.ended = Some(now);
                 task.findings.clear();
+                self.experience.tasks += 1;
             }
             Verdict::Fail => {
                 let findings: Vec<_> = review.findings.into_iter().map(review_finding).collect();
@@ -468,8 +472,7 @@ impl Engine {
         let task = mission.tasks.get_mut(task_id).expect("the caller found it in the plan");
         let text = format!("Task {task_id} is blocked: {reason}");
         task.state = TaskState::Blocked { reason };
-        let session = mission.follower.clone();
-        self.emit(Effect::ShowToast { session, level: Level::Warning, text });
+        self.toast(id, Level::Warning, text);
     }
 }
 

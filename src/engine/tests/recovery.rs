@@ -7,9 +7,9 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a scripted host looks for what it waits for")]
 
 use orchestrator_engine::{
-    Agents, Attempt, CheckReport, Class, Effect, Engine, Event, FileChange, Finding, Handled, HostError,
-    Limits, Millis, Mission, Question, REMEDIES, SessionId, Stage, Task, TaskId, TaskState, ToolFailure,
-    Turn, TurnFacts, Verdict,
+    Agents, Approval, Attempt, CheckReport, Class, Effect, Engine, Event, FileChange, Finding, Handled,
+    HostError, Limits, Millis, Mission, MissionKind, Question, REMEDIES, SessionId, Stage, Task, TaskId,
+    TaskState, ToolFailure, Turn, TurnFacts, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -28,8 +28,13 @@ impl Run {
         let mut limits = Limits::default();
         change(&mut limits);
         let mut run = Self { engine: Engine::default(), now: 1_000_000, effects: Vec::new(), files: 0 };
-        run.feed(Event::EngineStarted { limits, agents: Agents::default() });
-        run.feed(Event::MissionRequested { request: 1, session: ROOT.into(), objective: "Build it".into() });
+        run.feed(Event::EngineStarted { limits, agents: Agents::default(), approval: Approval::Auto });
+        run.feed(Event::MissionRequested {
+            request: 1,
+            session: ROOT.into(),
+            objective: "Build it".into(),
+            kind: MissionKind::Task,
+        });
         run.serve();
         let plan = json!({"tasks": [{"id": "a", "title": "a", "objective": "o", "files": ["a.ts"],
             "acceptance": [["true"]]}], "checks": [["true"]]});
@@ -408,7 +413,12 @@ fn the_same_error_of_checks_asks_the_user_and_a_resume_begins_anew() {
     assert!(run.mission().is_under_way());
     red(&mut run, 1, 4);
     assert_eq!(run.blocked(), "the same error came 3 times: npm test exited with code 1");
-    run.feed(Event::MissionRequested { request: 9, session: ROOT.into(), objective: String::new() });
+    run.feed(Event::MissionRequested {
+        request: 9,
+        session: ROOT.into(),
+        objective: String::new(),
+        kind: MissionKind::Task,
+    });
     run.serve();
     red(&mut run, 1, 5);
     assert!(run.mission().is_under_way());

@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use orchestrator_engine::{
-    Agents, Answer, AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Event, Finding, Handled,
-    HostError, Interruption, Limits, Millis, Outcome, Question, Role, SessionId, Stage, Task, TaskState,
-    ToolFailure, TurnFacts, Verdict,
+    Agents, Answer, Approval, AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Event, Finding,
+    Handled, HostError, Interruption, Limits, Millis, MissionKind, Outcome, Question, Role, SessionId, Stage,
+    Task, TaskState, ToolFailure, TurnFacts, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -66,6 +66,10 @@ struct World {
     events: u64,
     resumes: u32,
     last_execution: Millis,
+    /// Reports that were delivered.
+    told: BTreeSet<EffectId>,
+    /// Whether the mission was started with `/plan`.
+    asks: bool,
 }
 
 const ROOT: &str = "ses_root";
@@ -118,8 +122,12 @@ impl World {
             steps_per_minute: 30,
             session_ttl_ms: [3_600_000, 60_000][rng.usize(..2)],
             stop_ms: [60_000, 2_000][rng.usize(..2)],
+            mission_tokens: [0, 0, 0, 50_000][rng.usize(..4)],
+            mission_ms: [0, 0, 0, 600_000][rng.usize(..4)],
+            task_tokens: [0, 0, 0, 10_000][rng.usize(..4)],
             ..Limits::default()
         };
+        let asks = rng.bool();
         let mut world = Self {
             rng,
             now: 1_000_000,
@@ -138,6 +146,8 @@ impl World {
             events: 0,
             resumes: 0,
             last_execution: 0,
+            told: BTreeSet::new(),
+            asks,
         };
         world.start();
         world.request_mission("Build it");
@@ -146,7 +156,7 @@ impl World {
 
     fn start(&mut self) {
         let limits = self.limits.clone();
-        self.handle(Event::EngineStarted { limits, agents: Agents::default() });
+        self.handle(Event::EngineStarted { limits, agents: Agents::default(), approval: Approval::Auto });
     }
 
     fn request(&mut self) -> u64 {
@@ -156,7 +166,8 @@ impl World {
 
     fn request_mission(&mut self, objective: &str) {
         let request = self.request();
-        self.handle(Event::MissionRequested { request, session: ROOT.into(), objective: objective.into() });
+        let kind = if self.asks { MissionKind::Plan } else { MissionKind::Task };
+        self.command(request, objective, kind);
     }
 
     fn fault(&mut self, name: &'static str) -> bool {
@@ -223,9 +234,13 @@ impl World {
                     assert!(!text.is_empty());
                 }
             }
-            Effect::ReportMission { outcome, report, .. } => {
+            Effect::ReportMission { effect, outcome, report, again, .. } => {
                 assert!(report.contains("Mission m1"));
-                self.outcomes.push(outcome);
+                assert!(again || !self.told.contains(&effect), "a report is told twice");
+                if self.told.insert(effect) {
+                    self.outcomes.push(outcome);
+                }
+                self.deliver(5, Event::Notified { effect });
             }
             Effect::RenderTodo { text } => {
                 if self.fault("todo edited") {
@@ -248,7 +263,16 @@ impl World {
                 }
             }
             Effect::RefusePermission { session, permission } => self.refuse(&session, permission),
-            Effect::ShowToast { .. } | Effect::TellCommander { .. } | Effect::Annotate { .. } => {}
+            Effect::ShowToast { effect, .. } | Effect::TellCommander { effect, .. } => {
+                let error = HostError::new("timeout", "no answer");
+                let event = if self.fault("effect failed") {
+                    Event::EffectFailed { effect, error }
+                } else {
+                    Event::Notified { effect }
+                };
+                self.deliver(5, event);
+            }
+            Effect::Annotate { .. } => {}
             effect => {
                 // One after another, as the plugin does for each session.
                 let at = (self.now + 1 + self.rng.u64(..10)).max(self.last_execution);
@@ -410,6 +434,10 @@ impl World {
         for _ in 0..self.rng.u64(1..4) {
             delay += self.rng.u64(100..4_000);
             self.deliver(delay, Event::StepStarted { session: session.clone() });
+            let (message, tokens) = (format!("msg_{:09}", effect.0), self.rng.u64(..4_000));
+            let used =
+                Event::UsageReported { session: session.clone(), message, tokens, cost_micros: tokens };
+            self.deliver(delay + 50, used);
         }
         let mut facts = TurnFacts { finish: Some("stop".into()), error: None, text: "done".into() };
         if self.fault("model error") {
@@ -546,7 +574,7 @@ impl World {
 
     /// The host refuses what the session had asked for, by which its turn ends, unless it does not heed that.
     fn refuse(&mut self, session: &SessionId, permission: String) {
-        if self.rng.u32(..3) == 0 {
+        if self.rng.u32(..2) == 0 {
             *self.faults.entry("refusal ignored").or_default() += 1;
             return;
         }
@@ -673,6 +701,27 @@ impl World {
         self.handle(Event::PlanRevised { request, session, revision, denied: vec![] });
     }
 
+    /// The user approves a plan, or has it made again.
+    fn decide(&mut self) {
+        let words = ["approve", "approve", "edit smaller tasks", "refuse it is too much"];
+        let words = words[self.rng.usize(..words.len())];
+        let request = self.request();
+        self.command(request, words, MissionKind::Plan);
+    }
+
+    /// The user gives the mission more tokens.
+    fn raise_budget(&mut self) {
+        let request = self.request();
+        let spent = self.engine.missions().values().next().unwrap().spent.tokens;
+        let words = format!("budget missionTokens={} taskTokens=0", spent + 100_000);
+        self.command(request, &words, MissionKind::Task);
+    }
+
+    fn command(&mut self, request: u64, words: &str, kind: MissionKind) {
+        let (session, objective) = (ROOT.into(), words.into());
+        self.handle(Event::MissionRequested { request, session, objective, kind });
+    }
+
     /// For every file, at most one session may write it.
     fn check_writers(&self) {
         for file in 0..8 {
@@ -708,7 +757,13 @@ impl World {
                     json!({"add": [{"id": format!("extra{request}"), "title": "t", "objective": "o",
                         "files": ["src/0.ts"], "acceptance": [["true"]]}]})
                 } else {
-                    json!({"cancel": ["t1"]})
+                    [
+                        json!({"cancel": ["t1"]}),
+                        json!({"reprioritise": [{"task": "t1", "priority": "low"}]}),
+                        json!({"split": [{"task": "t2", "into": [{"id": format!("part{request}"), "title": "t",
+                            "objective": "o", "files": ["src/0.ts"], "acceptance": [["true"]]}]}]}),
+                    ][self.rng.usize(..3)]
+                    .clone()
                 };
                 self.handle(Event::PlanRevised { request, session, revision, denied: vec![] });
             }
@@ -724,15 +779,18 @@ impl World {
                 Stage::Sealed | Stage::Stopped | Stage::Failed { .. } => return self.settle(),
                 Stage::Paused { .. } => {
                     self.resumes += 1;
-                    if self.resumes > 30 {
+                    if self.resumes > 60 {
                         let request = self.request();
                         self.handle(Event::StopRequested { request, session: ROOT.into() });
+                    } else if self.rng.bool() {
+                        self.raise_budget();
                     } else if self.rng.bool() {
                         self.revise_blocked();
                     } else if self.rng.bool() || self.agenda.is_empty() {
                         self.request_mission("");
                     }
                 }
+                Stage::Approval => self.decide(),
                 Stage::Planning
                 | Stage::Executing
                 | Stage::Verifying { .. }

@@ -8,13 +8,18 @@
 //! What is rendered for people (`Annotate`, `RenderTodo`) follows from the state alone and is left out.
 
 #![expect(clippy::unwrap_used, reason = "a scene that cannot be built is a failure")]
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "the table is written down to be compared"
+)]
 
 use std::collections::BTreeSet;
 
 use orchestrator_engine::{
-    Agents, Answer, Attempt, CheckReport, Effect, EffectId, Ending, Engine, Event, Finding, Handled,
-    HostError, Interruption, Limits, Millis, Mission, MissionId, PauseReason, Phase, SessionId, Stage,
-    Subject, TaskId, TaskState, ToolFailure, Turn, TurnFacts, Verdict,
+    Agents, Answer, Approval, Attempt, CheckReport, Effect, EffectId, Ending, Engine, Event, Finding,
+    Handled, HostError, Interruption, Limits, Millis, Mission, MissionId, MissionKind, PauseReason, Phase,
+    SessionId, Stage, Subject, TaskId, TaskState, ToolFailure, Turn, TurnFacts, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -30,6 +35,11 @@ fn every_event_in_every_state() {
         actual.push_str(&section(name, *build));
     }
     let all: BTreeSet<_> = STAGES.iter().chain(&TURNS).chain(&TASKS).copied().collect();
+    if actual != EXPECTED {
+        let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/transitions.txt");
+        std::fs::write(file, &actual).unwrap();
+        println!("the table as the engine has it: {file}");
+    }
     assert_eq!(seen, all, "each state needs a scene");
     for (expected, actual) in EXPECTED.split_inclusive("\n\n").zip(actual.split_inclusive("\n\n")) {
         assert!(expected == actual, "the table says\n{expected}and the engine\n{actual}");
@@ -147,12 +157,24 @@ fn samples(scene: &Scene) -> Vec<(&'static str, Millis, Event)> {
         busy,
         facts,
     };
-    let asks =
-        |objective: &str| Event::MissionRequested { request, session: root(), objective: objective.into() };
+    let commands = |kind, objective: &str| Event::MissionRequested {
+        request,
+        session: root(),
+        objective: objective.into(),
+        kind,
+    };
+    let asks = |objective| commands(MissionKind::Task, objective);
+    let plans = |words| commands(MissionKind::Plan, words);
     let revised = |revision| Event::PlanRevised { request, session: root(), revision, denied: vec![] };
     let (work, review) =
         (json!({"summary": "s", "files": ["a.ts"]}), json!({"verdict": "pass", "summary": "s"}));
     let submitted = |plan| Event::PlanSubmitted { request, session: session.clone(), plan, denied: vec![] };
+    let used = |tokens| Event::UsageReported {
+        session: session.clone(),
+        message: "msg_1".into(),
+        tokens,
+        cost_micros: 1,
+    };
     let due = scene.engine.next_deadline().map_or(0, |at| at.saturating_sub(scene.now));
     let fence = format!("```json\n{work}\n```");
     let retries =
@@ -168,13 +190,23 @@ fn samples(scene: &Scene) -> Vec<(&'static str, Millis, Event)> {
         (
             "engineStarted",
             0,
-            Event::EngineStarted { limits: scene.engine.limits().clone(), agents: Agents::default() },
+            Event::EngineStarted {
+                limits: scene.engine.limits().clone(),
+                agents: Agents::default(),
+                approval: Approval::Auto,
+            },
         ),
         ("deadlinePassed early", 0, Event::DeadlinePassed {}),
         ("deadlinePassed", due, Event::DeadlinePassed {}),
         ("deadlinePassed a day late", 86_400_000, Event::DeadlinePassed {}),
         ("missionRequested", 0, asks("Another")),
         ("missionRequested empty", 0, asks("")),
+        ("missionRequested budget", 0, asks("budget missionTokens=1000000")),
+        ("missionRequested fix", 0, commands(MissionKind::Fix, "It is broken")),
+        ("missionRequested plan", 0, plans("Another")),
+        ("missionRequested approve", 0, plans("approve")),
+        ("missionRequested edit", 0, plans("edit smaller tasks")),
+        ("missionRequested refuse", 0, plans("refuse it is too much")),
         ("stopRequested", 0, Event::StopRequested { request, session: root() }),
         ("stopRequested elsewhere", 0, Event::StopRequested { request, session: "ses_elsewhere".into() }),
         ("commandsKilled", 0, Event::CommandsKilled { effect, alive: vec![] }),
@@ -191,6 +223,12 @@ fn samples(scene: &Scene) -> Vec<(&'static str, Millis, Event)> {
         ("planRevised add", 0, revised(json!({"add": [spec("new", &[])]}))),
         ("planRevised cancel", 0, revised(json!({"cancel": ["a"]}))),
         ("planRevised retry", 0, revised(json!({"retry": ["a", "a"]}))),
+        (
+            "planRevised split",
+            0,
+            revised(json!({"split": [{"task": "a", "into": [spec("a1", &[]), spec("a2", &["a1"])]}]})),
+        ),
+        ("planRevised reprioritise", 0, revised(json!({"reprioritise": [{"task": "a", "priority": "low"}]}))),
         ("sessionOpened", 0, Event::SessionOpened { effect, session: "ses_1".into() }),
         ("promptSent", 0, Event::PromptSent { effect }),
         ("sessionAborted", 0, Event::SessionAborted { effect, busy: false }),
@@ -250,6 +288,10 @@ fn samples(scene: &Scene) -> Vec<(&'static str, Millis, Event)> {
         ("checksFinished", 0, Event::ChecksFinished { effect, report: report(Verdict::Pass) }),
         ("checksFinished fail", 0, Event::ChecksFinished { effect, report: report(Verdict::Fail) }),
         ("checksFinished not run", 0, Event::ChecksFinished { effect, report: not_run }),
+        ("notified", 0, Event::Notified { effect: scene.notice() }),
+        ("effectFailed notice", 0, Event::EffectFailed { effect: scene.notice(), error: error() }),
+        ("usageReported", 0, used(100)),
+        ("usageReported beyond the budget", 0, used(100_000)),
         ("todoEdited", 0, Event::TodoEdited { text: "- [ ] mine".into(), cut: false }),
     ]
 }
@@ -276,7 +318,7 @@ fn report(verdict: Verdict) -> CheckReport {
     }
 }
 
-const STAGES: [&str; 18] = [
+const STAGES: [&str; 23] = [
     "planning",
     "executing",
     "verifying",
@@ -295,6 +337,11 @@ const STAGES: [&str; 18] = [
     "sealed",
     "stopped",
     "failed",
+    "approval",
+    "out of budget in planning",
+    "out of budget in executing",
+    "out of budget in verifying",
+    "out of budget in master review",
 ];
 
 fn stage(stage: &Stage) -> &'static str {
@@ -311,6 +358,8 @@ fn stage(stage: &Stage) -> &'static str {
         Stage::MasterReview => 3,
         Stage::Paused { reason: PauseReason::Interrupted, phase: at } => 4 + phase(at),
         Stage::Paused { reason: PauseReason::NeedsUser { .. }, phase: at } => 8 + phase(at),
+        Stage::Approval => 18,
+        Stage::Paused { reason: PauseReason::Budget { .. }, phase: at } => 19 + phase(at),
         Stage::Stopping { ending: Ending::Root { .. }, .. } => 12,
         Stage::Stopping { ending: Ending::Tree { .. }, .. } => 13,
         Stage::Stopping { ending: Ending::Commands { .. }, .. } => 14,
@@ -371,7 +420,7 @@ struct Scene {
 impl Scene {
     fn start(limits: Limits) -> Self {
         let mut scene = Self { engine: Engine::default(), now: 1_000_000 };
-        scene.feed(Event::EngineStarted { limits, agents: Agents::default() });
+        scene.feed(Event::EngineStarted { limits, agents: Agents::default(), approval: Approval::Auto });
         scene
     }
 
@@ -382,8 +431,30 @@ impl Scene {
             request: 1,
             session: ROOT.into(),
             objective: "Build it".into(),
+            kind: MissionKind::Task,
         });
         scene
+    }
+
+    /// A mission whose plan waits for the user.
+    fn planned() -> Self {
+        let scene = Self::start(limits()).then(|_| Event::MissionRequested {
+            request: 1,
+            session: ROOT.into(),
+            objective: "Build it".into(),
+            kind: MissionKind::Plan,
+        });
+        scene.done()
+    }
+
+    /// The live session has taken more than the mission may.
+    fn spent(self) -> Self {
+        self.then(|scene| Event::UsageReported {
+            session: scene.session(),
+            message: "msg_0".into(),
+            tokens: 60_000,
+            cost_micros: 1,
+        })
     }
 
     fn feed(&mut self, event: Event) {
@@ -505,6 +576,7 @@ impl Scene {
         self.then(|scene| Event::EngineStarted {
             limits: scene.engine.limits().clone(),
             agents: Agents::default(),
+            approval: Approval::Auto,
         })
     }
 
@@ -571,6 +643,13 @@ impl Scene {
         of_stop.or(of_turn).or(of_checks).or(of_project).unwrap_or(EffectId(0))
     }
 
+    /// The newest notice whose delivery is not known; otherwise one that is settled.
+    fn notice(&self) -> EffectId {
+        let engine = serde_json::to_value(&self.engine).unwrap();
+        let newest = engine["notices"].as_object().unwrap().keys().map(|id| id.parse().unwrap()).max();
+        EffectId(newest.unwrap_or(0))
+    }
+
     /// The look-up that the attempt waits for; otherwise one that is settled.
     fn asked(&self) -> EffectId {
         let attempt = serde_json::to_value(self.attempt()).unwrap();
@@ -612,6 +691,11 @@ fn limits() -> Limits {
 /// One mistake, and the user is asked.
 fn strict() -> Limits {
     Limits { fixes: 0, recoveries: 0, iterations: 1, worker_slots: 1, ..Limits::default() }
+}
+
+/// A mission of a few tokens or milliseconds.
+fn poor() -> Limits {
+    Limits { mission_tokens: 50_000, ..Limits::default() }
 }
 
 /// A task `c` comes before `a` in a lane of one.
@@ -688,6 +772,40 @@ const SCENES: &[(&str, Build)] = &[
     ("a task is blocked", || Scene::checking(strict()).checked(Verdict::Fail)),
     ("project checks give nothing", || Scene::verifying(strict()).expired()),
     ("no master review", || Scene::master(strict()).working().failed()),
+    ("plan waits for approval", Scene::planned),
+    ("planner edits", || {
+        Scene::planned().then(|_| Event::MissionRequested {
+            request: 1,
+            session: ROOT.into(),
+            objective: "edit smaller tasks".into(),
+            kind: MissionKind::Plan,
+        })
+    }),
+    ("worker is given up", || {
+        Scene::executing(limits()).hashed().working().revised(json!({"cancel": ["a"]}))
+    }),
+    ("worker is given up and interrupted", || {
+        Scene::executing(limits()).hashed().working().revised(json!({"cancel": ["a"]})).interrupted()
+    }),
+    ("worker is split", || {
+        let into = json!([spec("a1", &[]), spec("a2", &["a1"])]);
+        Scene::executing(limits()).hashed().working().revised(json!({"split": [{"task": "a", "into": into}]}))
+    }),
+    ("planner is out of budget", || Scene::mission(poor()).working().spent()),
+    ("planner is out of budget and rests", || Scene::mission(poor()).working().spent().aborted()),
+    ("worker is out of budget", || Scene::executing(poor()).hashed().working().spent().aborted()),
+    ("task is out of budget", || {
+        let limits = Limits { task_tokens: 50_000, ..Limits::default() };
+        Scene::executing(limits).hashed().working().spent()
+    }),
+    ("task is out of budget and blocked", || {
+        let limits = Limits { task_tokens: 50_000, ..Limits::default() };
+        Scene::executing(limits).hashed().working().spent().aborted()
+    }),
+    ("project checks are out of time", || {
+        Scene::verifying(Limits { mission_ms: 1_000, ..Limits::default() }).expired()
+    }),
+    ("master reviewer is out of budget", || Scene::master(poor()).working().spent().aborted()),
     ("stopping", || Scene::executing(limits()).hashed().working().stopping()),
     ("sealed", || Scene::master(limits()).done()),
     ("stopping from elsewhere", || Scene::executing(limits()).hashed().working().stopping_elsewhere()),
