@@ -176,6 +176,10 @@ export interface LimitInfo {
 }
 /** Every limit of the engine, in the order of the documentation. */
 export declare function limitsTable(): LimitInfo[];
+/**
+ * Reads a review that belongs to no mission. Accepted, its text is for people; refused, it names every mistake.
+ */
+export declare function readReview(review: unknown): Answer;
 /** The JSON schema of a typed blank: what a role's tool takes. */
 export declare function blankSchema(blank: "plan" | "work" | "review" | "revision"): object;
 /** Where handlers can be added, with what they are given: the host's hooks of the same names, and our own end. */
@@ -271,6 +275,7 @@ export declare function orderHooks(own: HookHandler[]): {
 export type Event =
   | {
       agents: Agents
+      approval?: Approval
       limits: Limits
       type: "engineStarted"
     }
@@ -278,6 +283,7 @@ export type Event =
       type: "deadlinePassed"
     }
   | {
+      kind?: MissionKind
       objective: string
       request: number
       session: SessionId
@@ -411,10 +417,29 @@ export type Event =
       type: "commandsKilled"
     }
   | {
+      effect: EffectId
+      type: "notified"
+    }
+  | {
+      costMicros: number
+      message: string
+      session: SessionId
+      tokens: number
+      type: "usageReported"
+    }
+  | {
       cut: boolean
       text: string
       type: "todoEdited"
     }
+/**
+ * Whether plans are carried out without asking.
+ */
+export type Approval = "auto" | "ask"
+/**
+ * Which command started a mission.
+ */
+export type MissionKind = "task" | "plan" | "fix"
 /**
  * The host's id of a session.
  */
@@ -580,12 +605,15 @@ export type Effect =
       type: "reply"
     }
   | {
+      effect: EffectId
       level: Level
       session: SessionId
       text: string
       type: "showToast"
     }
   | {
+      again: boolean
+      effect: EffectId
       session: SessionId
       text: string
       type: "tellCommander"
@@ -599,6 +627,8 @@ export type Effect =
       type: "annotate"
     }
   | {
+      again: boolean
+      effect: EffectId
       mission: MissionId
       outcome: Outcome
       report: string
@@ -656,7 +686,7 @@ export type Level = "info" | "success" | "warning" | "error"
 /**
  * How a mission came to rest.
  */
-export type Outcome = ("sealed" | "stopped" | "failed") | "paused"
+export type Outcome = ("sealed" | "stopped" | "failed") | "paused" | "planned"
 
 /**
  * The host's names of the agents that fill the roles.
@@ -682,6 +712,18 @@ export interface Limits {
    * Rounds of execution and master review before a mission fails.
    */
   iterations?: number
+  /**
+   * Cost of a mission, as the host reports it, before the user is asked; 0 for no such budget.
+   */
+  missionCostCents?: number
+  /**
+   * Time a mission may be under way before the user is asked; 0 for no such budget.
+   */
+  missionMs?: number
+  /**
+   * Tokens that a mission may take before the user is asked; 0 for no such budget.
+   */
+  missionTokens?: number
   /**
    * Reminders to a session that ended its turn without filling in its blank.
    */
@@ -750,6 +792,22 @@ export interface Limits {
    * Silence of a session after which the host is asked how it stands; doubles up to 8 times this.
    */
   sweepMs?: number
+  /**
+   * Cost of a task, as the host reports it, before the user is asked; 0 for no such budget.
+   */
+  taskCostCents?: number
+  /**
+   * Time a task may be in hand before the user is asked; 0 for no such budget.
+   */
+  taskMs?: number
+  /**
+   * Tokens that a task may take before the user is asked; 0 for no such budget.
+   */
+  taskTokens?: number
+  /**
+   * Tasks of all missions that are kept in memory; above it the oldest missions that have ended are in the journal only.
+   */
+  tasksInMemory?: number
   /**
    * Calls of tools of one attempt before it is aborted as a runaway.
    */
@@ -857,6 +915,7 @@ export interface Finding {
  */
 export interface OpenOptions {
   agents?: Agents
+  approval?: Approval
   /**
    * The project's folder, absolute.
    */

@@ -7,6 +7,7 @@
 export type Event =
   | {
       agents: Agents
+      approval?: Approval
       limits: Limits
       type: "engineStarted"
     }
@@ -14,6 +15,7 @@ export type Event =
       type: "deadlinePassed"
     }
   | {
+      kind?: MissionKind
       objective: string
       request: number
       session: SessionId
@@ -147,10 +149,29 @@ export type Event =
       type: "commandsKilled"
     }
   | {
+      effect: EffectId
+      type: "notified"
+    }
+  | {
+      costMicros: number
+      message: string
+      session: SessionId
+      tokens: number
+      type: "usageReported"
+    }
+  | {
       cut: boolean
       text: string
       type: "todoEdited"
     }
+/**
+ * Whether plans are carried out without asking.
+ */
+export type Approval = "auto" | "ask"
+/**
+ * Which command started a mission.
+ */
+export type MissionKind = "task" | "plan" | "fix"
 /**
  * The host's id of a session.
  */
@@ -316,12 +337,15 @@ export type Effect =
       type: "reply"
     }
   | {
+      effect: EffectId
       level: Level
       session: SessionId
       text: string
       type: "showToast"
     }
   | {
+      again: boolean
+      effect: EffectId
       session: SessionId
       text: string
       type: "tellCommander"
@@ -335,6 +359,8 @@ export type Effect =
       type: "annotate"
     }
   | {
+      again: boolean
+      effect: EffectId
       mission: MissionId
       outcome: Outcome
       report: string
@@ -392,7 +418,7 @@ export type Level = "info" | "success" | "warning" | "error"
 /**
  * How a mission came to rest.
  */
-export type Outcome = ("sealed" | "stopped" | "failed") | "paused"
+export type Outcome = ("sealed" | "stopped" | "failed") | "paused" | "planned"
 
 /**
  * The host's names of the agents that fill the roles.
@@ -418,6 +444,18 @@ export interface Limits {
    * Rounds of execution and master review before a mission fails.
    */
   iterations?: number
+  /**
+   * Cost of a mission, as the host reports it, before the user is asked; 0 for no such budget.
+   */
+  missionCostCents?: number
+  /**
+   * Time a mission may be under way before the user is asked; 0 for no such budget.
+   */
+  missionMs?: number
+  /**
+   * Tokens that a mission may take before the user is asked; 0 for no such budget.
+   */
+  missionTokens?: number
   /**
    * Reminders to a session that ended its turn without filling in its blank.
    */
@@ -486,6 +524,22 @@ export interface Limits {
    * Silence of a session after which the host is asked how it stands; doubles up to 8 times this.
    */
   sweepMs?: number
+  /**
+   * Cost of a task, as the host reports it, before the user is asked; 0 for no such budget.
+   */
+  taskCostCents?: number
+  /**
+   * Time a task may be in hand before the user is asked; 0 for no such budget.
+   */
+  taskMs?: number
+  /**
+   * Tokens that a task may take before the user is asked; 0 for no such budget.
+   */
+  taskTokens?: number
+  /**
+   * Tasks of all missions that are kept in memory; above it the oldest missions that have ended are in the journal only.
+   */
+  tasksInMemory?: number
   /**
    * Calls of tools of one attempt before it is aborted as a runaway.
    */
@@ -593,6 +647,7 @@ export interface Finding {
  */
 export interface OpenOptions {
   agents?: Agents
+  approval?: Approval
   /**
    * The project's folder, absolute.
    */

@@ -301,8 +301,8 @@ impl Engine {
     }
 
     pub(crate) fn open(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
-        if !self.missions[&mission_id].is_under_way() {
-            // The fence: however the attempt came here, a mission that rests or ends launches nothing.
+        // The fence: however the attempt came here, what rests, ends or has spent its budget launches nothing.
+        if !self.may_launch(now, mission_id, id) {
             return self.rest_attempt(now, mission_id, id);
         }
         let effect = self.effect_id();
@@ -319,8 +319,8 @@ impl Engine {
     }
 
     pub(crate) fn send_prompt(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
-        if !self.missions[&mission_id].is_under_way() {
-            // The fence: however the attempt came here, a mission that rests or ends launches nothing.
+        // The fence: however the attempt came here, what rests, ends or has spent its budget launches nothing.
+        if !self.may_launch(now, mission_id, id) {
             return self.rest_attempt(now, mission_id, id);
         }
         let effect = self.effect_id();
@@ -332,6 +332,8 @@ impl Engine {
         let attempt = mission.attempts.get_mut(&id).expect("the caller holds a live attempt's id");
         let Some(session) = attempt.session.clone() else { return };
         attempt.turn = Turn::Prompting { effect };
+        // An answer about an earlier prompt says nothing of this one.
+        attempt.look_up = None;
         attempt.unfinished = 0;
         attempt.failing = None;
         attempt.permissions.clear();

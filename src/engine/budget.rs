@@ -218,7 +218,7 @@ impl Mission {
     /// The worker's attempt that a budget of its task would end: one that has handed nothing in and is not being ended.
     /// A review is the last step, and is let come to its end.
     fn may_end(&self, task: &Task) -> Option<AttemptId> {
-        let TaskState::Running { attempt } = task.state else { return None };
+        let (TaskState::Ready { attempt } | TaskState::Running { attempt }) = task.state else { return None };
         let found = self.attempts.get(&attempt)?;
         let is_ending = found.submission.is_some() || matches!(found.turn, Turn::Aborting { .. });
         (!is_ending).then_some(attempt)
@@ -323,6 +323,15 @@ impl Engine {
     /// Whether time that was allowed is spent.
     pub(crate) fn budgets_due(&self, now: Millis, id: MissionId) -> bool {
         self.missions[&id].budget_deadline(&self.limits).is_some_and(|at| at <= now)
+    }
+
+    /// Whether an attempt may be set to work: its mission is under way, and neither of them has spent its budget.
+    pub(crate) fn may_launch(&self, now: Millis, id: MissionId, attempt: AttemptId) -> bool {
+        let mission = &self.missions[&id];
+        let task = mission.attempts[&attempt].subject.worker_task().and_then(|task| mission.tasks.get(task));
+        mission.is_under_way()
+            && mission.reached(now, &self.limits).is_none()
+            && task.is_none_or(|task| mission.task_reached(task, now, &self.limits).is_none())
     }
 
     /// Pauses a mission whose budget is reached, and ends attempts at tasks whose budget is.

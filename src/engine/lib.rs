@@ -10,14 +10,19 @@
 //! sealed only on passing evidence. No slot is given in a lane that is full.
 //!
 //! ```
-//! use orchestrator_engine::{Agents, Effect, Engine, Event, Limits, SessionId};
+//! use orchestrator_engine::{Agents, Approval, Effect, Engine, Event, Limits, MissionKind, SessionId};
 //!
 //! let mut engine = Engine::default();
-//! engine.handle(0, Event::EngineStarted { limits: Limits::default(), agents: Agents::default() });
+//! engine.handle(0, Event::EngineStarted {
+//!     limits: Limits::default(),
+//!     agents: Agents::default(),
+//!     approval: Approval::default(),
+//! });
 //! engine.handle(1, Event::MissionRequested {
 //!     request: 1,
 //!     session: SessionId::from("ses_root"),
 //!     objective: "Add a health endpoint".into(),
+//!     kind: MissionKind::Task,
 //! });
 //! let effects: Vec<Effect> = std::iter::from_fn(|| engine.poll_effect()).collect();
 //! assert!(effects.iter().any(|effect| matches!(effect, Effect::OpenSession { .. })));

@@ -311,7 +311,10 @@ impl World {
                 self.deliver(30, Event::SessionAborted { effect, busy: false });
             }
             Effect::KillCommands { effect, .. } => {
-                let alive = if self.fault("kill ignored") { vec![4711] } else { vec![] };
+                // One mission gives but one chance of it.
+                let ignored =
+                    self.fault("kill ignored") || self.fault("kill ignored") || self.fault("kill ignored");
+                let alive = if ignored { vec![4711] } else { vec![] };
                 self.deliver(50, Event::CommandsKilled { effect, alive });
             }
             Effect::AbortSession { effect, session } => {
@@ -935,6 +938,6 @@ fn every_mission_ends_whatever_the_host_does() {
             let count = faults.get(name).copied().unwrap_or(0);
             assert!(count >= 1_000, "{name} happened only {count} times");
         }
-        assert!(outcomes["Sealed"] > seeds.len() as u64 / 2, "most missions should be sealed: {outcomes:?}");
+        assert!(outcomes["Sealed"] > seeds.len() as u64 / 3, "missions should be sealed: {outcomes:?}");
     }
 }
