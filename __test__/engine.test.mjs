@@ -193,6 +193,32 @@ const checks = {
     engine.close()
   },
 
+  // Without it a plugin learns only in mid-mission that its guard never runs, or runs before what it depends on.
+  async "handlers of hooks are put in order, and what cannot be is refused with its members"() {
+    const { addHook, orderHooks } = native
+    const handler = (name, more = {}) => ({ point: "event", name, run() {}, ...more })
+    const refused = (code, ...handlers) => assert.throws(() => orderHooks(handlers), { name: "OrchestratorError", code })
+    refused("HOOK_CYCLE", handler("a", { after: ["b"] }), handler("b", { after: ["a"] }))
+    refused("HOOK_NAME_TAKEN", handler("a"), handler("a"))
+    refused("HOOK_DEPENDENCY_UNKNOWN", handler("a", { after: ["nobody"] }))
+    refused("HOOK_DEPENDENCY_LATER", handler("a", { after: ["b"] }), handler("b", { phase: "late" }))
+    refused("HOOK_INVALID", handler("a", { priority: 1.5 }))
+    assert.throws(() => addHook({ point: "nowhere", name: "x", run() {} }), { code: "HOOK_INVALID" })
+
+    const early = addHook(handler("added before the start", { phase: "early" }))
+    const order = orderHooks([handler("own"), handler("own first", { priority: 1 })])
+    const remove = addHook(handler("after own", { after: ["own"], priority: 9 }))
+    const names = () => order.at("event").map(({ name }) => name)
+    assert.deepEqual(names(), ["added before the start", "own first", "own", "after own"])
+    assert.throws(() => addHook(handler("own")), { code: "HOOK_NAME_TAKEN" })
+    const dependent = addHook(handler("last", { after: ["after own"] }))
+    assert.throws(remove, { code: "HOOK_DEPENDENCY_UNKNOWN" })
+    assert.equal(names().at(-1), "last")
+    for (const end of [dependent, remove, early]) end()
+    assert.deepEqual(names(), ["own first", "own"])
+    order.close()
+  },
+
   "limits and blanks are described and checked"() {
     assert.deepEqual(checkLimits({}), [])
     assert.deepEqual(checkLimits({ fixes: 99 }).map(({ path }) => path), ["limits.fixes"])

@@ -28,7 +28,7 @@ const folder = mkdtempSync(join(realpathSync(tmpdir()), "scene-"))
 let registry, spec, home
 /** The host that the tests of the file share; a test that ends it puts another in its place. */
 export const stage = { host: undefined }
-/** The native API of the package that OpenCode installed. */
+/** The native API of the package that OpenCode installed, and its path. */
 export const native = {}
 
 before(async () => {
@@ -38,7 +38,8 @@ before(async () => {
   home = createHome()
   stage.host = await start()
   const installed = join(home, ".cache/opencode/packages", spec, "node_modules", NAME)
-  Object.assign(native, await import(pathToFileURL(join(installed, "index.js")).href))
+  const path = join(installed, "index.js")
+  Object.assign(native, { path, ...(await import(pathToFileURL(path).href)) })
 })
 
 after(async () => {
@@ -103,7 +104,7 @@ const isWorker = (id) => ({ agent: "worker", firstUser: `: task ${id}\n` })
  * @param {import("node:test").TestContext} t
  * @param {{ scenario: object, files?: Record<string, string>, config?: object, limits?: object }} options
  */
-export async function setUp(t, { scenario, files = {}, config = {}, limits }) {
+export async function setUp(t, { scenario, files = {}, config = {}, limits, plugins = () => [] }) {
   const model = await startModel({ scenario })
   t.after(() => model.close())
   const directory = mkdtempSync(join(folder, "project-"))
@@ -114,7 +115,7 @@ export async function setUp(t, { scenario, files = {}, config = {}, limits }) {
   // By its name OpenCode offers a GPT other tools: apply_patch in place of edit and write.
   const models = { "gpt-5": { name: "Scripted GPT", tool_call: true, limit: { context: 200_000, output: 32_000 } } }
   const provider = { scripted: { options: { baseURL: model.url }, models } }
-  const plugin = limits && [[spec, { limits }]]
+  const plugin = limits && [[spec, { limits }], ...plugins(directory)]
   put("opencode.json", JSON.stringify({ provider, ...(plugin && { plugin }), ...config }))
   for (const [file, content] of Object.entries(files)) put(file, content)
   const git = (...args) => execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@t", ...args], { cwd: directory, stdio: "ignore" })
