@@ -47,7 +47,7 @@ function codesInSources() {
   const variants = /pub enum FindingCode \{\n([^]*?)\n\}/.exec(read("src/verify/report.rs"))[1].matchAll(/^ {4}(\w+),$/gm)
   const findings = [...variants].map(([, name]) => name.replace(/(?<=.)(?=[A-Z])/g, "_").toUpperCase())
   assert.ok(findings.length > 10, "the findings of checks were not found in the sources")
-  return [...new Set([...literals, ...findings])].filter((code) => code !== "SCREAMING_SNAKE_CASE").sort()
+  return [...new Set([...literals, ...findings])].filter((code) => !/^(SCREAMING_SNAKE_CASE|OPENCODE_.*)$/.test(code)).sort()
 }
 
 test("every code of the sources is in docs/errors.md, and every code there is in the sources", () => {
@@ -135,11 +135,12 @@ test("the README's example of the native API runs", () => {
   }
 })
 
-test("the README's configurations are JSON with limits that are taken", () => {
+test("the README's configurations are JSON with options that are taken", () => {
   for (const { code } of blocks(read("README.md"), "json")) {
     for (const plugin of JSON.parse(code).plugin) {
-      const [, { limits = {}, ...unknown } = {}] = [plugin].flat()
+      const [, { limits = {}, approval = "auto", replaceBuiltins = false, ...unknown } = {}] = [plugin].flat()
       assert.deepEqual([checkLimits(limits), unknown], [[], {}])
+      assert.ok(["auto", "ask"].includes(approval) && typeof replaceBuiltins === "boolean")
     }
   }
 })

@@ -15,6 +15,6 @@ engine.post(event)
 // @ts-expect-error A pattern is required.
 void grep({})
 // @ts-expect-error There is no such tool.
-const none: ToolName = "http"
+export const none: ToolName = "http"
 // @ts-expect-error There is no such event.
 engine.post({ type: "nothing" })

@@ -283,7 +283,10 @@ impl Worker {
                         (self.sink)(&Notice::Answer { id, value });
                     }
                     Message::Panic => panics = true,
-                    Message::FillDisk(full) => self.is_disk_full = full,
+                    Message::FillDisk(full) => {
+                        self.batch(std::mem::take(&mut events), false);
+                        self.is_disk_full = full;
+                    }
                     Message::Close => {
                         closes = true;
                         break;

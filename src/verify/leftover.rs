@@ -189,7 +189,7 @@ mod tests {
     fn start(environment: &BTreeMap<String, String>) -> Child {
         let mut command = Command::new("sleep");
         command.arg("600").envs(environment).stdin(Stdio::null());
-        command.spawn().unwrap()
+        command.spawn().expect("sleep can be run")
     }
 
     fn folder(name: &str) -> std::path::PathBuf {

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails; clippy excepts only its own function"
 )]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
