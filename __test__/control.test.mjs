@@ -59,7 +59,7 @@ test("a plan waits for the user, over a restart: an edit goes to its planner, a 
 
 test("with the option `approval`, `opencode run` ends at the plan, and another run approves it", async (t) => {
   // Without it the option does nothing, or a script waits for ever.
-  const scene = await setUp(t, { approval: "ask", scenario: scenario({ plan: [submitPlan([task("a")])], work: { a: does("a") } }) })
+  const scene = await setUp(t, { options: { approval: "ask" }, scenario: scenario({ plan: [submitPlan([task("a")])], work: { a: does("a") } }) })
   const planned = await scene.run("--command", "task", "Write a")
   assert.deepEqual([planned.code, planned.timedOut], [0, false], planned.stderr)
   assert.match(planned.stdout, /Mission m1: 1 task in 1 wave\. It waits for your approval\./)
@@ -105,7 +105,7 @@ test("the commander adds, splits, cancels and reprioritises in a running plan; w
   assert.deepEqual(states(), { a: "cancelled", a1: "done", a2: "done", b: "running", c: "cancelled", d: "ready" })
   const status = await scene.command(await scene.createSession(), "status")
   assert.match(status, /- d ready: Write d, waits for b\.txt, which b of m1 holds/)
-  assert.match(status, /Spent: \d+ tokens, cost 0\.00, \d+ ms under way\./)
+  assert.match(status, /Spent: \d+ tokens, cost \d+\.\d\d, \d+ ms under way\./)
   scene.open("revised")
   await answer
   assert.match(await report, /Changed\.|is sealed/)
@@ -118,12 +118,13 @@ test("a mission whose budget is spent pauses and says so, is not just resumed, a
   const dear = { ...write("a.txt", "by a\n"), usage: { input: 100_000, output: 0 } }
   const scene = await setUp(t, {
     limits: { missionTokens: 90_000 },
-    scenario: scenario({ plan: [submitPlan([task("a")])], work: { a: [dear, { text: "thinking", fault: "hang" }, submitWork("a.txt"), say("done")] } }),
+    scenario: scenario({ plan: [submitPlan([task("a")])], work: { a: [dear, waitAt("paused"), submitWork("a.txt"), say("done")] } }),
   })
   const session = await scene.createSession()
   const paused = await scene.command(session, "task", "Spend")
   assert.match(paused, /^Mission m1 is paused: its budget missionTokens of 90000 tokens is reached, 1\d{5} tokens are spent\. Raise it with \/task budget missionTokens=<more>/)
   await until("no session is busy", async () => Object.keys(await scene.status()).length === 0)
+  scene.open("paused")
   const spent = scene.mission().tokens
   assert.match(await scene.command(session, "task"), /\(BUDGET_REACHED\)/)
   assert.match(await scene.command(session, "task", "budget missionTokens=5 tokens=1"), /missionTokens: \d+ tokens are spent already[^]*tokens: no such budget[^]*\(BUDGET_INVALID\)/)
@@ -156,7 +157,7 @@ test("/search reads and answers, /review gives typed findings, /fix is a mission
 
   scene.put("x.txt", "y\n")
   assert.equal(await scene.command(await scene.createSession(), "review"), "Review: fail. It is a fail.\n\n1. x.txt says nothing. (x.txt)")
-  assert.match(promptsOf(scene.asked("judge"))[0], /Review the changes of the working tree[^]*- x\.txt \(modified, \+1 −1\)/)
+  assert.match(promptsOf(scene.asked("judge"))[0], /Review the changes of the working tree/)
   assert.match(resultsOf(scene.asked("judge"), "submit_review")[0], /findings: a fail needs at least one finding/)
   assert.ok(!scene.has(".opencode/orchestrator"))
 

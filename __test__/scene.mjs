@@ -102,9 +102,10 @@ const isWorker = (id) => ({ agent: "worker", firstUser: `: task ${id}\n` })
 /**
  * Makes a project whose model plays the scenario, and gives what a test does with it.
  * @param {import("node:test").TestContext} t
- * @param {{ scenario: object, files?: Record<string, string>, config?: object, limits?: object }} options
+ * @param {{ scenario: object, files?: Record<string, string>, config?: object, options?: object, plugins?: Function }} options
+ *   `options`: the plugin's; `plugins`: others that the project loads, of its folder
  */
-export async function setUp(t, { scenario, files = {}, config = {}, limits, plugins = () => [] }) {
+export async function setUp(t, { scenario, files = {}, config = {}, limits, options = limits && { limits }, plugins = () => [] }) {
   const model = await startModel({ scenario })
   t.after(() => model.close())
   const directory = mkdtempSync(join(folder, "project-"))
@@ -115,8 +116,9 @@ export async function setUp(t, { scenario, files = {}, config = {}, limits, plug
   // By its name OpenCode offers a GPT other tools: apply_patch in place of edit and write.
   const models = { "gpt-5": { name: "Scripted GPT", tool_call: true, limit: { context: 200_000, output: 32_000 } } }
   const provider = { scripted: { options: { baseURL: model.url }, models } }
-  const plugin = limits && [[spec, { limits }], ...plugins(directory)]
-  put("opencode.json", JSON.stringify({ provider, ...(plugin && { plugin }), ...config }))
+  const plugin = options && [[spec, options], ...plugins(directory)]
+  // OpenCode writes the schema into a configuration that names none.
+  put("opencode.json", JSON.stringify({ $schema: "https://opencode.ai/config.json", provider, ...(plugin && { plugin }), ...config }))
   for (const [file, content] of Object.entries(files)) put(file, content)
   const git = (...args) => execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@t", ...args], { cwd: directory, stdio: "ignore" })
   git("init", "-q")

@@ -207,14 +207,6 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     return `${lines.join("\n")}\n\nModel of all of them in a mission of this session: ${speaks}.`
   }
 
-  /** What a reviewer of the working tree is told: the changed files, as the host sees them. */
-  async function reviewPrompt(): Promise<string> {
-    const { data: files } = await client.file.status({ query: { directory } })
-    const list = (files ?? []).map(({ path, status, added, removed }) => `- ${path} (${status}, +${added} −${removed})`)
-    const changes = list.length > 0 ? list.join("\n") : "The host names none: look for yourself."
-    return `Review the changes of the working tree, as far as the user asks for no more or less:\n${changes}\n\nThen call submit_review.`
-  }
-
   // What the plugin itself does at a hook, under names before or after which other plugins can put theirs.
   const runner = createHooks(
     [
@@ -367,7 +359,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
       await command(ours, sessionID, words)
       if (ours === "search") return
       // People see what was typed, the model what to make of it.
-      const prompt = ours === "review" ? await reviewPrompt() : MISSION_COMMANDS.has(ours) ? TASK_PROMPT : COMMAND_PROMPT
+      const prompt = ours === "review" ? REVIEW_PROMPT : MISSION_COMMANDS.has(ours) ? TASK_PROMPT : COMMAND_PROMPT
       const parts = [
         { type: "text", text: `/${name} ${words}`.trimEnd() },
         { type: "text", text: prompt, synthetic: true },
@@ -440,6 +432,8 @@ const TASK_PROMPT =
   "Answer now with one short sentence."
 /** Commands that may begin a mission, whose report then is the answer. */
 const MISSION_COMMANDS: ReadonlySet<CommandName> = new Set(["task", "plan", "fix"])
+const REVIEW_PROMPT =
+  "Review the changes of the working tree, as far as the user asks for no more or less. Then call submit_review."
 const COMMAND_PROMPT = "The engine answers this command itself. Answer with one short sentence."
 
 /** What the plugin's options say. */
