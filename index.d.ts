@@ -160,8 +160,8 @@ export declare function exportJournal(directory: string, file: string): {
 };
 /** Whether a mission has ever been started in the project. */
 export declare function hasJournal(directory: string): boolean;
-/** What is wrong with limits from a configuration; empty when they can be used. */
-export declare function checkLimits(limits: unknown): {
+/** What is wrong with the plugin's options from a configuration; empty when they can be used. */
+export declare function checkOptions(options: object): {
     path: string;
     message: string;
 }[];
@@ -176,10 +176,6 @@ export interface LimitInfo {
 }
 /** Every limit of the engine, in the order of the documentation. */
 export declare function limitsTable(): LimitInfo[];
-/**
- * Reads a review that belongs to no mission. Accepted, its text is for people; refused, it names every mistake.
- */
-export declare function readReview(review: unknown): Answer;
 /** The JSON schema of a typed blank: what a role's tool takes. */
 export declare function blankSchema(blank: "plan" | "work" | "review" | "revision"): object;
 /** Where handlers can be added, with what they are given: the host's hooks of the same names, and our own end. */
@@ -275,15 +271,28 @@ export declare function orderHooks(own: HookHandler[]): {
 export type Event =
   | {
       agents: Agents
-      approval?: Approval
       limits: Limits
+      scheduling?: Scheduling
       type: "engineStarted"
+    }
+  | {
+      limits: unknown
+      request: number
+      type: "limitsChanged"
+    }
+  | {
+      model: ModelId
+      session: SessionId
+      type: "modelNoted"
+    }
+  | {
+      percent: number
+      type: "memoryMeasured"
     }
   | {
       type: "deadlinePassed"
     }
   | {
-      kind?: MissionKind
       objective: string
       request: number
       session: SessionId
@@ -390,7 +399,6 @@ export type Event =
       what: string
     }
   | {
-      allowed: boolean
       permission: string
       session: SessionId
       type: "permissionAnswered"
@@ -417,29 +425,14 @@ export type Event =
       type: "commandsKilled"
     }
   | {
-      effect: EffectId
-      type: "notified"
-    }
-  | {
-      costMicros: number
-      message: string
-      session: SessionId
-      tokens: number
-      type: "usageReported"
-    }
-  | {
       cut: boolean
       text: string
       type: "todoEdited"
     }
 /**
- * Whether plans are carried out without asking.
+ * A model of a provider, written `provider/model`.
  */
-export type Approval = "auto" | "ask"
-/**
- * Which command started a mission.
- */
-export type MissionKind = "task" | "plan" | "fix"
+export type ModelId = string
 /**
  * The host's id of a session.
  */
@@ -553,6 +546,7 @@ export type Effect =
   | {
       agent: string
       effect: EffectId
+      model?: ModelId | null
       root: SessionId
       session: SessionId
       text: string
@@ -605,15 +599,12 @@ export type Effect =
       type: "reply"
     }
   | {
-      effect: EffectId
       level: Level
       session: SessionId
       text: string
       type: "showToast"
     }
   | {
-      again: boolean
-      effect: EffectId
       session: SessionId
       text: string
       type: "tellCommander"
@@ -627,8 +618,6 @@ export type Effect =
       type: "annotate"
     }
   | {
-      again: boolean
-      effect: EffectId
       mission: MissionId
       outcome: Outcome
       report: string
@@ -686,7 +675,7 @@ export type Level = "info" | "success" | "warning" | "error"
 /**
  * How a mission came to rest.
  */
-export type Outcome = ("sealed" | "stopped" | "failed") | "paused" | "planned"
+export type Outcome = ("sealed" | "stopped" | "failed") | "paused"
 
 /**
  * The host's names of the agents that fill the roles.
@@ -701,6 +690,22 @@ export interface Agents {
  */
 export interface Limits {
   /**
+   * Waiting for which an attempt counts as one priority higher, again and again.
+   */
+  ageingMs?: number
+  /**
+   * Transport failures of a model in a row after which no session is sent to it.
+   */
+  circuitFailures?: number
+  /**
+   * Time after which one session is sent to such a model as a probe.
+   */
+  circuitOpenMs?: number
+  /**
+   * Probes that must be answered, one after another, before sessions pass again.
+   */
+  circuitSuccesses?: number
+  /**
    * Time one acceptance command or project check may take.
    */
   commandMs?: number
@@ -709,21 +714,17 @@ export interface Limits {
    */
   fixes?: number
   /**
+   * Results in a row for which a lane gets one slot more, up to its cap.
+   */
+  growthSuccesses?: number
+  /**
    * Rounds of execution and master review before a mission fails.
    */
   iterations?: number
   /**
-   * Cost of a mission, as the host reports it, before the user is asked; 0 for no such budget.
+   * Use of the system's or the container's memory above which low-priority work is refused.
    */
-  missionCostCents?: number
-  /**
-   * Time a mission may be under way before the user is asked; 0 for no such budget.
-   */
-  missionMs?: number
-  /**
-   * Tokens that a mission may take before the user is asked; 0 for no such budget.
-   */
-  missionTokens?: number
+  memoryPercent?: number
   /**
    * Reminders to a session that ended its turn without filling in its blank.
    */
@@ -737,7 +738,11 @@ export interface Limits {
    */
   planTasks?: number
   /**
-   * Planner sessions at the same time.
+   * Planners that plan a mission at the same time; the first plan that is taken counts.
+   */
+  plannerRace?: number
+  /**
+   * Slots of the planner lane at first; it grows with success, and is cut when the provider fails.
    */
   plannerSlots?: number
   /**
@@ -753,7 +758,7 @@ export interface Limits {
    */
   retryAfterMs?: number
   /**
-   * Reviewer sessions at the same time.
+   * Slots of the reviewer lane at first.
    */
   reviewerSlots?: number
   /**
@@ -769,9 +774,17 @@ export interface Limits {
    */
   sessions?: number
   /**
-   * Time each handler of the hook `shutdown` gets when the plugin ends.
+   * Sessions of one role at the same time, however large its lane and whoever lends it slots.
    */
-  shutdownMs?: number
+  sessionsPerAgent?: number
+  /**
+   * Sessions with one model at the same time.
+   */
+  sessionsPerModel?: number
+  /**
+   * Sessions with one provider at the same time.
+   */
+  sessionsPerProvider?: number
   /**
    * Silence of a provider, before its answer and within it, after which the host gives a model request up. Set where the user's configuration sets none.
    */
@@ -793,22 +806,6 @@ export interface Limits {
    */
   sweepMs?: number
   /**
-   * Cost of a task, as the host reports it, before the user is asked; 0 for no such budget.
-   */
-  taskCostCents?: number
-  /**
-   * Time a task may be in hand before the user is asked; 0 for no such budget.
-   */
-  taskMs?: number
-  /**
-   * Tokens that a task may take before the user is asked; 0 for no such budget.
-   */
-  taskTokens?: number
-  /**
-   * Tasks of all missions that are kept in memory; above it the oldest missions that have ended are in the journal only.
-   */
-  tasksInMemory?: number
-  /**
    * Calls of tools of one attempt before it is aborted as a runaway.
    */
   toolCallsPerAttempt?: number
@@ -817,9 +814,52 @@ export interface Limits {
    */
   unfinishedSteps?: number
   /**
-   * Worker sessions at the same time.
+   * Slots of the worker lane at first.
    */
   workerSlots?: number
+}
+/**
+ * How sessions are scheduled, beside the limits.
+ */
+export interface Scheduling {
+  caps?: Caps
+  /**
+   * The model of each role, such as `anthropic/claude-sonnet-4-5`; absent: that of the mission's root session.
+   */
+  models?: {
+    planner?: ModelId
+    reviewer?: ModelId
+    worker?: ModelId
+  }
+  /**
+   * Whether reviewers read ahead while nothing else wants their slots.
+   */
+  proactive?: boolean
+}
+/**
+ * Sessions at the same time, by name. Absent names have `sessionsPerAgent`, `sessionsPerProvider`, `sessionsPerModel`.
+ */
+export interface Caps {
+  /**
+   * By role: planner, worker, reviewer.
+   */
+  agents?: {
+    planner?: number
+    reviewer?: number
+    worker?: number
+  }
+  /**
+   * By provider and model, as in `anthropic/claude-sonnet-4-5`.
+   */
+  models?: {
+    [k: string]: number
+  }
+  /**
+   * By provider, as in `anthropic`.
+   */
+  providers?: {
+    [k: string]: number
+  }
 }
 /**
  * How the last answer in a session ended.
@@ -915,12 +955,12 @@ export interface Finding {
  */
 export interface OpenOptions {
   agents?: Agents
-  approval?: Approval
   /**
    * The project's folder, absolute.
    */
   directory: string
   limits?: Limits
+  scheduling?: Scheduling
 }
 
 /**

@@ -8,7 +8,7 @@ import { Worker } from "node:worker_threads"
 import { facade, run } from "./contract.mjs"
 
 const { binding, url: facadeUrl, scratch, native } = await facade()
-const { blankSchema, checkLimits, exportJournal, hasJournal, openEngine, OrchestratorError, readMissions, verifyJournal } = native
+const { blankSchema, checkOptions, exportJournal, hasJournal, openEngine, OrchestratorError, readMissions, verifyJournal } = native
 
 // The addon does not keep Node alive, and most checks wait for its notices.
 const alive = setInterval(() => {}, 60_000)
@@ -220,11 +220,35 @@ const checks = {
   },
 
   "limits and blanks are described and checked"() {
-    assert.deepEqual(checkLimits({}), [])
-    assert.deepEqual(checkLimits({ fixes: 99 }).map(({ path }) => path), ["limits.fixes"])
-    assert.equal(checkLimits(null).length, 1)
+    const paths = (options) => checkOptions(options).map(({ path }) => path)
+    assert.deepEqual(paths({}), [])
+    assert.deepEqual(paths({ limits: { fixes: 99 } }), ["limits.fixes"])
+    assert.deepEqual(paths({ limits: null, caps: { models: { x: 1 } }, color: "red" }), ["color", "limits", "caps.models.x"])
+    const scheduling = { caps: { providers: { a: 0 } } }
+    assert.throws(() => open(project(), { scheduling }), { code: "OPTIONS_INVALID", message: /caps\.providers\.a: expected a whole number from 1 to 200, found 0/ })
+    assert.throws(() => open(project(), { limits: { sessions: 201 } }), { code: "OPTIONS_INVALID", message: /limits\.sessions/ })
     assert.equal(blankSchema("plan").type, "object")
     assert.throws(() => blankSchema("nothing"), { code: "INVALID_ARGUMENT" })
+  },
+
+  async "memory is read from the system, and a limit changed at run time counts at once"() {
+    const { engine } = open(project(), { limits: { memoryPercent: 1 } })
+    await engine.request(requested())
+    const percent = async () => (await engine.ask({ type: "status", session: "ses_root" })).schedule.memoryPercent
+    const until = async (holds) => {
+      for (let tries = 0; !holds(await percent()); tries++) {
+        assert.ok(tries < 100, "memory was not read")
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+    }
+    // More than one percent is in use wherever this runs.
+    await until((value) => value > 1 && value <= 100)
+    const wrong = await engine.request({ type: "limitsChanged", limits: { memoryPercent: 101 } })
+    assert.equal(wrong.code, "LIMITS_INVALID")
+    assert.match(wrong.text, /limits\.memoryPercent: expected a whole number from 1 to 100, found 101/)
+    assert.equal((await engine.request({ type: "limitsChanged", limits: { memoryPercent: 100 } })).kind, "accepted")
+    await until((value) => value === null)
+    engine.close()
   },
 
   async "a blank that is too large for the journal is refused, and the engine goes on"() {

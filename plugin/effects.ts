@@ -109,7 +109,7 @@ export function createEffects(
         owned.add(effect.session)
         return inOrder(effect.session, () =>
           settle(effect.effect, async () => {
-            const model = await options.modelOf(effect.root)
+            const model = effect.model ? modelFrom(effect.model) : await options.modelOf(effect.root)
             const metadata = { orchestrator: { effect: effect.effect } }
             const parts = [{ type: "text" as const, text: effect.text, metadata }]
             const body = { agent: effect.agent, parts, ...(model && { model }) }
@@ -274,6 +274,12 @@ function factsOf(messages: HostMessage[]): TurnFacts | null {
     error: error ? errorOf(error) : null,
     text: text.slice(-TEXT_MAX_CHARACTERS).toWellFormed(),
   }
+}
+
+/** The two names in `provider/model`; the model's own may have slashes. */
+function modelFrom(text: string): Model {
+  const [providerID = "", ...rest] = text.split("/")
+  return { providerID, modelID: rest.join("/") }
 }
 
 function errorOf(error: { name: string; data?: unknown }): HostError {

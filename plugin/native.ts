@@ -408,9 +408,9 @@ export function hasJournal(directory: string): boolean {
   return native(() => binding.hasJournal(resolvePath(directory)))
 }
 
-/** What is wrong with limits from a configuration; empty when they can be used. */
-export function checkLimits(limits: unknown): { path: string; message: string }[] {
-  return JSON.parse(native(() => binding.checkLimits(JSON.stringify(limits) ?? "null")))
+/** What is wrong with the plugin's options from a configuration; empty when they can be used. */
+export function checkOptions(options: object): { path: string; message: string }[] {
+  return JSON.parse(native(() => binding.checkOptions(JSON.stringify(options))))
 }
 
 /** A limit of the engine, as documented. */

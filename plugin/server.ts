@@ -9,7 +9,7 @@ import { createEffects, type Model } from "./effects.ts"
 import { createFollow } from "./follow.ts"
 import { createHooks, handler } from "./hooks.ts"
 import {
-  checkLimits,
+  checkOptions,
   hasJournal,
   limitsTable,
   openEngine,
@@ -17,7 +17,7 @@ import {
   readMissions,
   type Engine,
 } from "./native.ts"
-import type { Answer, Event, Limits } from "./protocol.ts"
+import type { Answer, Event, Limits, Scheduling } from "./protocol.ts"
 import { register, ROLES, type CommandName, type Registered, type RoleName } from "./roles.ts"
 import { createTools, definitions } from "./tools.ts"
 import { createWatch, limitSilence } from "./watch.ts"
@@ -33,7 +33,8 @@ const MODEL_WAIT_MS = 2_000
 
 async function server(input: PluginInput, options?: PluginOptions): Promise<Hooks> {
   const { client, directory } = input
-  const { limits, replaceBuiltins, approval } = settingsOf(options)
+  const { replaceBuiltins, ...settings } = settingsOf(options)
+  const { limits } = settings
   const shutdownMs = limits.shutdownMs ?? limitsTable().find(({ name }) => name === "shutdownMs")?.default ?? 0
   const models = new Map<string, Model>()
   let registered: Registered | undefined
@@ -89,7 +90,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     if (engine) return engine
     const { planner, worker, reviewer } = registered?.agents ?? { planner: "planner", worker: "worker", reviewer: "reviewer" }
     engine = openEngine(
-      { directory, limits, approval, agents: { planner, worker, reviewer } },
+      { directory, ...settings, agents: { planner, worker, reviewer } },
       {
         effect: (effect) => {
           switch (effect.type) {
@@ -215,7 +216,11 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
         name: "orchestrator.protocol",
         async run({ sessionID, model }, output) {
           if (effects.owns(sessionID)) return
-          if (model) models.set(sessionID, model)
+          const spoken = output.message.model ?? model
+          if (spoken) {
+            models.set(sessionID, spoken)
+            post({ type: "modelNoted", session: sessionID, model: `${spoken.providerID}/${spoken.modelID}` })
+          }
           const isAnswered = follow.message(sessionID, output.message.id, effects.ours(output.parts))
           if (isAnswered || !engine || !registered) return
           // While a mission runs, its commander speaks in this session.
@@ -340,7 +345,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
 
   const hooks: Hooks = {
     async config(config: Config) {
-      limitSilence(config, limits.silenceMs ?? limitsTable().find(({ name }) => name === "silenceMs")?.default ?? 0)
+      limitSilence(config, settings.limits.silenceMs ?? limitsTable().find(({ name }) => name === "silenceMs")?.default ?? 0)
       registered = register(config)
       for (const [name, ours] of registered.renamed) failed("configuration", new Error(`${name} is taken; ours is ${ours}`))
       resume()
@@ -439,6 +444,7 @@ const COMMAND_PROMPT = "The engine answers this command itself. Answer with one 
 /** What the plugin's options say. */
 interface Settings {
   limits: Limits
+  scheduling: Scheduling
   /** Whether our tools take the place of the host's `grep` and `glob`. */
   replaceBuiltins: boolean
   /** Whether plans wait for the user. */
@@ -446,16 +452,10 @@ interface Settings {
 }
 
 /** @throws Error naming every mistake in the plugin's options */
-function settingsOf(options: PluginOptions | undefined): Settings {
-  const { limits = {}, replaceBuiltins = false, approval = "auto", ...unknown } = options ?? {}
-  const known = "known are limits, approval, replaceBuiltins"
-  const mistakes = Object.keys(unknown).map((path) => ({ path, message: `no such option; ${known}` }))
-  mistakes.push(...checkLimits(limits))
-  if (typeof replaceBuiltins !== "boolean") {
-    mistakes.push({ path: "replaceBuiltins", message: `expected true or false, found ${JSON.stringify(replaceBuiltins)}` })
-  } else if (approval !== "auto" && approval !== "ask") {
-    mistakes.push({ path: "approval", message: `expected "auto" or "ask", found ${JSON.stringify(approval)}` })
-  } else if (mistakes.length === 0) return { limits: limits as Limits, replaceBuiltins, approval }
+function settingsOf(options: PluginOptions = {}): Settings {
+  const mistakes = checkOptions(options)
+  const { limits = {}, replaceBuiltins = false, approval = "auto", ...scheduling } = options
+  if (mistakes.length === 0) return { limits, replaceBuiltins, approval, scheduling } as Settings
   const lines = mistakes.map(({ path, message }) => `${path}: ${message}`)
   throw new Error(`options of the orchestrator plugin: ${lines.join("; ")}`)
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orchestrator_engine::{
     Agents, Answer, Approval, CheckSubject, Effect, EffectId, Engine, Event, Handled, HostError, Limits,
-    Millis, MissionId, Question, RequestId, SessionId, paths_written,
+    Millis, MissionId, Question, RequestId, Scheduling, SessionId, paths_written,
 };
 use orchestrator_store::todo::{self, Rendered};
 use orchestrator_store::{BODY_BYTES_MAX, Change, Digest, Head, Journal, OwnerLock, StateDir, StoreError};
@@ -23,6 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::memory::Memory;
 use super::panic::describe;
 
 /// What an engine is opened with.
@@ -38,6 +39,8 @@ pub(crate) struct OpenOptions {
     /// Whether plans wait for the user's approval.
     #[serde(default)]
     pub(crate) approval: Approval,
+    #[serde(default)]
+    pub(crate) scheduling: Scheduling,
 }
 
 /// A question to the engine's thread.
@@ -97,6 +100,8 @@ pub(crate) struct Driver {
 
 /// Time after which a human's edit of the list of tasks is noticed, while a mission is open.
 const TODO_SWEEP: Duration = Duration::from_secs(2);
+/// Time between two readings of the memory in use, while a mission is open.
+const MEMORY_SWEEP_MS: Millis = 2_000;
 /// Messages that are taken into one batch.
 const BATCH_MAX: usize = 1_000;
 /// Time the snapshot of a lease may take.
@@ -137,6 +142,8 @@ impl Driver {
             core: None,
             verifier,
             checks: BTreeMap::new(),
+            memory: Memory::new(),
+            memory_at: 0,
             now: 0,
             retry_ms: RETRY_FIRST_MS,
             retry_at: 0,
@@ -230,6 +237,9 @@ struct Worker {
     core: Option<Core>,
     verifier: Verifier,
     checks: BTreeMap<EffectId, CheckTicket>,
+    memory: Memory,
+    /// When it is read next.
+    memory_at: Millis,
     /// The last time that was read, so that time never runs backwards.
     now: Millis,
     retry_ms: u64,
@@ -294,6 +304,7 @@ impl Worker {
                 }
                 next = if events.len() < BATCH_MAX { self.receiver.try_recv().ok() } else { None };
             }
+            events.extend(self.measure_memory());
             self.batch(events, panics);
             if closes {
                 break;
@@ -310,6 +321,18 @@ impl Worker {
         let open = core.engine.missions().values().any(|mission| mission.is_open());
         let sweep = open.then_some(TODO_SWEEP.as_millis() as u64);
         [deadline, sweep].into_iter().flatten().min()
+    }
+
+    /// Reads how much memory is in use, and gives it where it matters to the engine.
+    fn measure_memory(&mut self) -> Option<Event> {
+        let now = self.read_clock();
+        let engine = &self.core.as_ref()?.engine;
+        if now < self.memory_at || !engine.missions().values().any(|mission| mission.is_open()) {
+            return None;
+        }
+        self.memory_at = now + MEMORY_SWEEP_MS;
+        let percent = self.memory.percent()?;
+        engine.minds_memory(percent).then_some(Event::MemoryMeasured { percent })
     }
 
     fn read_clock(&mut self) -> Millis {
@@ -677,8 +700,8 @@ impl Worker {
             reaped: std::mem::take(&mut self.reaped),
         });
         self.core = Some(core);
-        let OpenOptions { limits, agents, approval, .. } = self.options.clone();
-        self.batch(vec![Event::EngineStarted { limits, agents, approval }], false);
+        let OpenOptions { limits, agents, approval, scheduling, .. } = self.options.clone();
+        self.batch(vec![Event::EngineStarted { limits, agents, approval, scheduling }], false);
     }
 
     /// Why nothing can be done at present, for people and models.
@@ -814,9 +837,12 @@ fn request_of(event: &Event) -> Option<RequestId> {
         | Event::PlanSubmitted { request, .. }
         | Event::WorkSubmitted { request, .. }
         | Event::ReviewSubmitted { request, .. }
-        | Event::PlanRevised { request, .. } => Some(*request),
+        | Event::PlanRevised { request, .. }
+        | Event::LimitsChanged { request, .. } => Some(*request),
         Event::EngineStarted { .. }
         | Event::DeadlinePassed {}
+        | Event::ModelNoted { .. }
+        | Event::MemoryMeasured { .. }
         | Event::Interrupted { .. }
         | Event::SessionOpened { .. }
         | Event::PromptSent { .. }

@@ -3,11 +3,11 @@
 use napi::bindgen_prelude::{External, Function};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
-use orchestrator_engine::{Event, LIMITS, Limits, schema};
+use orchestrator_engine::{Event, LIMITS, Limits, Mistake, Scheduling, schema};
 use orchestrator_store::{Reader, StateDir, StoreError};
 use parking_lot::Mutex;
 use schemars::{SchemaGenerator, generate::SchemaSettings};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::driver::{Driver, Inquiry, Notice, OpenOptions};
 use super::error::{coded, from_napi, parse, whole};
@@ -33,6 +33,15 @@ pub struct EngineHandle {
 )]
 pub fn engine_open(options_json: String, notify: Function<'_, String, ()>) -> Result<External<EngineHandle>> {
     let options: OpenOptions = parse("OPTIONS_INVALID", "options", &options_json)?;
+    let given: Value = parse("OPTIONS_INVALID", "options", &options_json)?;
+    let scheduling = given.get("scheduling").and_then(Value::as_object).cloned().unwrap_or_default();
+    let limits = given.get("limits").cloned().unwrap_or_else(|| json!({}));
+    let mistakes = mistakes_in(&scheduling.into_iter().chain([("limits".to_owned(), limits)]).collect());
+    if !mistakes.is_empty() {
+        let lines: Vec<_> =
+            mistakes.iter().map(|mistake| format!("{}: {}", mistake.path, mistake.message)).collect();
+        return Err(coded("OPTIONS_INVALID", lines.join("; ")));
+    }
     if !options.directory.is_absolute() {
         let shown = options.directory.display();
         return Err(coded(
@@ -145,12 +154,34 @@ pub fn has_journal(directory: String) -> bool {
     StateDir::find(directory.as_ref()).is_ok_and(|state_dir| state_dir.path().join("journal.db").is_file())
 }
 
-/// Checks limits, as JSON, and gives a JSON list of `{path, message}`, empty when all is well.
+/// Checks the options of the plugin, as JSON, and gives a JSON list of `{path, message}`, empty when all is well.
 #[napi(catch_unwind)]
-pub fn check_limits(limits_json: String) -> Result<String> {
-    let value: Value = parse("OPTIONS_INVALID", "limits", &limits_json)?;
-    let mistakes = Limits::parse(&value).err().unwrap_or_default();
-    Ok(json!(mistakes).to_string())
+pub fn check_options(options_json: String) -> Result<String> {
+    let options: Map<String, Value> = parse("OPTIONS_INVALID", "options", &options_json)?;
+    Ok(json!(mistakes_in(&options)).to_string())
+}
+
+/// Every mistake in the plugin's options, unknown names included.
+fn mistakes_in(options: &Map<String, Value>) -> Vec<Mistake> {
+    let known: Vec<_> =
+        ["limits", "approval", "replaceBuiltins"].into_iter().chain(Scheduling::OPTIONS).collect();
+    let unknown = options.keys().filter(|name| !known.contains(&name.as_str()));
+    let mut mistakes: Vec<_> = unknown
+        .map(|name| Mistake {
+            path: name.clone(),
+            message: format!("no such option; known are {}", known.join(", ")),
+        })
+        .collect();
+    mistakes.extend(options.get("limits").and_then(|limits| Limits::parse(limits).err()).unwrap_or_default());
+    if let Some(other) = options.get("replaceBuiltins").filter(|value| !value.is_boolean()) {
+        let message = format!("expected true or false, found {other}");
+        mistakes.push(Mistake { path: "replaceBuiltins".into(), message });
+    }
+    if let Some(other) = options.get("approval").filter(|value| Approval::deserialize(*value).is_err()) {
+        mistakes.push(Mistake::new("approval", format!("expected \"auto\" or \"ask\", found {other}")));
+    }
+    mistakes.extend(Scheduling::parse(options).err().unwrap_or_default());
+    mistakes
 }
 
 /// The limits with default, range, unit and meaning, as a JSON list.

@@ -4,6 +4,7 @@ mod driver;
 mod engine;
 mod error;
 mod hook;
+mod memory;
 mod panic;
 mod pool;
 mod search;

@@ -9,19 +9,26 @@ use crate::event::HostError;
 use crate::mission::Mission;
 use crate::question::Role;
 use crate::recovery::Failure;
+use crate::schedule::{Slot, Token};
 use crate::submission::Submission;
 use crate::{
     AttemptId, Effect, EffectId, Engine, Finding, Limits, Millis, MissionId, SessionId, TaskId, prompt,
 };
 
 /// One try at a subject.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
     pub id: AttemptId,
     pub subject: Subject,
     pub session: Option<SessionId>,
     pub turn: Turn,
+    /// The right to run, held in every turn but `Queued`.
+    pub(crate) token: Option<Token>,
+    /// The slot in whose queue it waits; `None` for its lane's common one.
+    pub(crate) home: Option<Slot>,
+    /// Since when it waits, or waited, for its token.
+    pub(crate) queued: Millis,
     pub say: Say,
     /// What the role filled in; its turn still has to end.
     pub submission: Option<Submission>,
@@ -46,7 +53,6 @@ pub struct Attempt {
     pub(crate) minute: VecDeque<Millis>,
     pub(crate) unfinished: u64,
     pub(crate) steps_after_submission: u64,
-    pub(crate) started: Millis,
     pub(crate) check_at: Millis,
     pub(crate) quiet: u32,
     pub(crate) idle_seen: u32,
@@ -78,8 +84,16 @@ pub struct Permission {
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum Subject {
     Plan,
-    Task { task: TaskId },
-    Review { task: TaskId },
+    Task {
+        task: TaskId,
+    },
+    Review {
+        task: TaskId,
+    },
+    /// Reading ahead for the review of a task that is being worked on. It has no blank.
+    Reading {
+        task: TaskId,
+    },
     Master,
 }
 
@@ -124,6 +138,8 @@ pub enum AfterAbort {
     Cancel,
     /// The task cannot go on without the user.
     Block { reason: String },
+    /// Nothing is wanted of it: another attempt won, or its slot is wanted.
+    Lost,
 }
 
 /// What the next prompt says.
@@ -149,7 +165,7 @@ impl Subject {
         match self {
             Self::Plan => Role::Planner,
             Self::Task { .. } => Role::Worker,
-            Self::Review { .. } | Self::Master => Role::Reviewer,
+            Self::Review { .. } | Self::Reading { .. } | Self::Master => Role::Reviewer,
         }
     }
 
@@ -157,16 +173,21 @@ impl Subject {
     pub(crate) fn worker_task(&self) -> Option<&TaskId> {
         match self {
             Self::Task { task } => Some(task),
-            Self::Plan | Self::Review { .. } | Self::Master => None,
+            Self::Plan | Self::Review { .. } | Self::Reading { .. } | Self::Master => None,
         }
     }
 
-    /// The task it is about, whoever the role.
+    /// The task that waits for it, whoever the role.
     pub(crate) fn task(&self) -> Option<&TaskId> {
         match self {
             Self::Task { task } | Self::Review { task } => Some(task),
-            Self::Plan | Self::Master => None,
+            Self::Plan | Self::Reading { .. } | Self::Master => None,
         }
+    }
+
+    /// Whether it only reads ahead.
+    pub(crate) fn is_reading(&self) -> bool {
+        matches!(self, Self::Reading { .. })
     }
 }
 
@@ -177,10 +198,17 @@ impl Attempt {
         self.subject.role()
     }
 
-    /// Whether it takes one of its lane's slots.
+    /// Whether it has a slot.
     #[must_use]
     pub fn holds_slot(&self) -> bool {
-        !matches!(self.turn, Turn::Queued { .. })
+        self.token.is_some()
+    }
+
+    /// Puts it back into the queue, which releases its token.
+    pub(crate) fn requeue(&mut self, now: Millis) {
+        self.turn = Turn::Queued { not_before: None };
+        self.token = None;
+        self.queued = now;
     }
 
     /// Whether a turn of its session is under way, as far as is known.
@@ -204,7 +232,7 @@ impl Attempt {
     }
 
     pub(crate) fn expiry(&self, limits: &Limits) -> Millis {
-        self.started + limits.session_ttl_ms
+        self.token.as_ref().map_or(Millis::MAX, |token| token.granted() + limits.session_ttl_ms)
     }
 
     /// Notes that the session lives, so that the host need not be asked for a while.
@@ -232,11 +260,15 @@ impl Engine {
     pub(crate) fn queue(&mut self, mission: MissionId, new: NewAttempt) -> AttemptId {
         self.next_attempt += 1;
         let id = AttemptId(self.next_attempt);
+        let home = self.missions[&mission].home(&new.subject);
         let attempt = Attempt {
             id,
             subject: new.subject,
             session: new.session.as_ref().map(|(session, _)| session.clone()),
             turn: Turn::Queued { not_before: new.not_before },
+            token: None,
+            home,
+            queued: new.not_before.unwrap_or(self.now),
             say: new.say,
             submission: None,
             recoveries: new.recoveries,
@@ -252,7 +284,6 @@ impl Engine {
             minute: VecDeque::new(),
             unfinished: 0,
             steps_after_submission: 0,
-            started: 0,
             check_at: 0,
             quiet: 0,
             idle_seen: 0,
@@ -263,12 +294,11 @@ impl Engine {
         id
     }
 
-    /// Gives a queued attempt its slot and sets it going.
+    /// Sets an attempt going that has just got its token.
     pub(crate) fn admit(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
         let limits = self.limits.clone();
         let mission = self.mission_mut(mission_id);
         let attempt = mission.attempts.get_mut(&id).expect("the scheduler chose a queued attempt");
-        attempt.started = now;
         attempt.heard(now, &limits);
         if let Some(task) = attempt.subject.worker_task() {
             let task = mission.tasks.get_mut(task).expect("an attempt's task is in the plan");
@@ -341,7 +371,8 @@ impl Engine {
         attempt.heard(now, &limits);
         let agent = prompt::agent(&agents, attempt.role());
         mission.prompts += 1;
-        self.emit(Effect::Prompt { effect, root, session, agent, text });
+        let model = attempt.token.as_ref().and_then(|token| token.model().cloned());
+        self.emit(Effect::Prompt { effect, root, session, agent, model, text });
     }
 
     pub(crate) fn send_again(&mut self, now: Millis, mission_id: MissionId, id: AttemptId, say: Say) {

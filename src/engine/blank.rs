@@ -3,6 +3,8 @@
 //! Models send wrong types, missing fields and invented ones; serde would stop at the first. A [`Fields`] reader
 //! walks the JSON, notes each mistake with its path, and the caller decides at the end.
 
+use std::ops::RangeInclusive;
+
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
@@ -225,6 +227,18 @@ impl<'a> Fields<'a> {
             Some(other) => self.mistake(key, format!("expected one of {expected}, found {}", kind(other))),
         }
         None
+    }
+
+    /// A whole number within the range; absent gives `default`.
+    pub(crate) fn whole(&mut self, key: &'static str, range: RangeInclusive<u64>, default: u64) -> u64 {
+        match self.get(key) {
+            None | Some(Value::Null) => default,
+            Some(value) => value.as_u64().filter(|number| range.contains(number)).unwrap_or_else(|| {
+                let (min, max) = range.into_inner();
+                self.mistake(key, format!("expected a whole number from {min} to {max}, found {value}"));
+                default
+            }),
+        }
     }
 
     /// A list, each element read by `read` with its path. `optional` allows it to be absent or empty.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{AttemptId, EffectId, MissionId, RequestId, SessionId, TaskId};
+use crate::{AttemptId, EffectId, MissionId, ModelId, RequestId, SessionId, TaskId};
 
 /// An output of the engine, in the imperative. One with an `effect` number has an outcome, which comes back as an
 /// event that names the number; the others have none.
@@ -20,8 +20,16 @@ pub enum Effect {
         title: String,
         agent: String,
     },
-    /// Prompt a session, marking the prompt with the effect's number. Outcome: `PromptSent`.
-    Prompt { effect: EffectId, root: SessionId, session: SessionId, agent: String, text: String },
+    /// Prompt a session, marking the prompt with the effect's number; without a `model`, the root's is used.
+    /// Outcome: `PromptSent`.
+    Prompt {
+        effect: EffectId,
+        root: SessionId,
+        session: SessionId,
+        agent: String,
+        model: Option<ModelId>,
+        text: String,
+    },
     /// Abort a session and see whether it is idle. Outcome: `SessionAborted`.
     AbortSession { effect: EffectId, session: SessionId },
     /// Find out how an attempt stands: its session if known, otherwise the child of `root` whose metadata names it,

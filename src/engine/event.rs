@@ -7,13 +7,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::blank::Verdict;
-use crate::{EffectId, Limits, Millis, RequestId, SessionId};
+use crate::schedule::Scheduling;
+use crate::{EffectId, Limits, Millis, ModelId, RequestId, SessionId};
 
 /// An input of the engine, in the past tense.
 ///
 /// Events of a session that belongs to no mission are ignored, so that a sender need not know which do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one comes once in a process, and a box would show in each use"
+)]
 pub enum Event {
     /// A process took the engine over: the limits and agents of this run. What was under way is looked up.
     EngineStarted {
@@ -21,7 +26,15 @@ pub enum Event {
         agents: Agents,
         #[serde(default)]
         approval: Approval,
+        #[serde(default)]
+        scheduling: Scheduling,
     },
+    /// Someone wants other limits until the next start, such as `{"workerSlots": 12}`; the others stay.
+    LimitsChanged { request: RequestId, limits: Value },
+    /// The user's session speaks with this model.
+    ModelNoted { session: SessionId, model: ModelId },
+    /// So much of the system's or the container's memory is in use.
+    MemoryMeasured { percent: u64 },
     /// The time given by `next_deadline` has come.
     DeadlinePassed {},
     /// The user gave an objective; an empty one resumes a paused mission, or follows a running one. With the kind `plan`

@@ -71,3 +71,23 @@ name!(
     /// The host's id of a session.
     SessionId
 );
+name!(
+    /// A model of a provider, written `provider/model`.
+    ModelId
+);
+
+impl ModelId {
+    /// Reads `provider/model`; the model's own name may have further slashes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (provider, model) = text.split_once('/')?;
+        let is_named = |name: &str| !name.is_empty() && name.trim() == name;
+        (is_named(provider) && is_named(model) && text.len() <= 256).then(|| Self(text.to_owned()))
+    }
+
+    /// The provider's part.
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        self.0.split_once('/').map_or(self.0.as_str(), |(provider, _)| provider)
+    }
+}

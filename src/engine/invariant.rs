@@ -1,6 +1,8 @@
 //! What must hold after every event.
 
-use crate::{Engine, MissionId, Stage, Task};
+use std::collections::BTreeSet;
+
+use crate::{Engine, MissionId, Stage, Task, TaskState, Turn};
 
 impl Engine {
     /// Checks what must hold after every event.
@@ -8,6 +10,7 @@ impl Engine {
     /// # Panics
     /// When something does not hold; the message names it.
     pub fn check_invariants(&self) {
+        self.check_tokens();
         let mut leases: Vec<(&str, MissionId, &str)> = Vec::new();
         for mission in self.missions.values() {
             for task in mission.tasks.values() {
@@ -36,7 +39,19 @@ impl Engine {
                 let awaited = attempt.subject.task().map(|task| &mission.tasks[task].state);
                 assert!(
                     matches!(mission.stage, Stage::Stopping { .. })
-                        || awaited.is_none_or(|state| state.attempt() == Some(*id)),
+                        || attempt.has_lost()
+                        || awaited.is_none_or(|state| match state {
+                            TaskState::Reviewing { attempt: leader } => {
+                                mission.attempts[leader].subject == attempt.subject
+                            }
+                            TaskState::Pending
+                            | TaskState::Ready { .. }
+                            | TaskState::Running { .. }
+                            | TaskState::Checking(_)
+                            | TaskState::Done
+                            | TaskState::Blocked { .. }
+                            | TaskState::Cancelled => state.attempt() == Some(*id),
+                        }),
                     "{id} is live, and its task is {awaited:?}"
                 );
             }
@@ -55,6 +70,23 @@ impl Engine {
                     "{} is under way, and nothing moves it",
                     mission.id
                 );
+            }
+        }
+    }
+
+    /// A token is held by whoever runs, and by nobody else; no slot, and no probe of a circuit, is held twice.
+    fn check_tokens(&self) {
+        let (mut slots, mut probes) = (BTreeSet::new(), BTreeSet::new());
+        for attempt in self.missions.values().flat_map(|mission| mission.attempts.values()) {
+            let is_queued = matches!(attempt.turn, Turn::Queued { .. });
+            let Some(token) = &attempt.token else {
+                assert!(is_queued, "{} runs without a token: {:?}", attempt.id, attempt.turn);
+                continue;
+            };
+            assert!(!is_queued, "{} waits, and holds {token:?}", attempt.id);
+            assert!(slots.insert(token.slot()), "{:?} is held twice", token.slot());
+            if token.is_probe() {
+                assert!(probes.insert(token.model()), "two probes of {:?} are under way", token.model());
             }
         }
     }

@@ -7,16 +7,17 @@
 //!
 //! Invariants, checked by [`Engine::check_invariants`]: one task holds a path, a live attempt is the one its task waits
 //! for, no task runs before its dependencies are done, a mission that is under way is moved by something, and one is
-//! sealed only on passing evidence. No slot is given in a lane that is full.
+//! sealed only on passing evidence. No token is granted above a cap.
 //!
 //! ```
-//! use orchestrator_engine::{Agents, Approval, Effect, Engine, Event, Limits, MissionKind, SessionId};
+//! use orchestrator_engine::{Agents, Approval, Effect, Engine, Event, Limits, MissionKind, Scheduling, SessionId};
 //!
 //! let mut engine = Engine::default();
 //! engine.handle(0, Event::EngineStarted {
 //!     limits: Limits::default(),
 //!     agents: Agents::default(),
 //!     approval: Approval::default(),
+//!     scheduling: Scheduling::default(),
 //! });
 //! engine.handle(1, Event::MissionRequested {
 //!     request: 1,
@@ -66,7 +67,7 @@ pub use event::{
     Agents, Approval, CheckReport, Event, FileChange, Finding, HostError, Ignored, Interruption, MissionKind,
     ToolFailure, TurnFacts,
 };
-pub use id::{AttemptId, EffectId, MissionId, RequestId, SessionId, TaskId};
+pub use id::{AttemptId, EffectId, MissionId, ModelId, RequestId, SessionId, TaskId};
 pub use lease::{PathMistake, normalize, paths_written};
 pub use limits::{LIMITS, Limit, Limits};
 pub use mission::{Mission, PauseReason, Phase, Stage};
@@ -74,6 +75,7 @@ pub use plan::{Plan, Priority, Reprioritise, Revision, Split, TaskSpec};
 pub use question::{Question, Role};
 pub use recovery::{Class, Failure, REMEDIES, Remedy};
 pub use report::read_review;
+pub use schedule::{Breaker, Caps, Counters, Lane, Scheduling, Slot, Token};
 pub use stop::Ending;
 pub use task::{Checks, Task, TaskState};
 
@@ -106,8 +108,12 @@ pub struct Engine {
     /// When the last event came in.
     last: Millis,
     last_mission: u64,
+    scheduler: schedule::Scheduler,
     next_effect: u64,
     next_attempt: u64,
+    /// The time of the event that is handled.
+    #[serde(skip)]
+    now: Millis,
     #[serde(skip)]
     effects: VecDeque<Effect>,
     #[serde(skip)]
@@ -128,6 +134,7 @@ impl Engine {
     /// An event that makes no sense in the present state changes nothing and says why. Sessions that belong to no
     /// mission are always ignored.
     pub fn handle(&mut self, now: Millis, event: Event) -> Handled {
+        self.now = now;
         let handled = self.dispatch(now, event);
         if handled == Handled::Changed {
             self.advance(now);
@@ -160,7 +167,8 @@ impl Engine {
     /// The time at which [`Event::DeadlinePassed`] is due; `None` when nothing waits for time.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.missions.values().filter_map(|mission| mission.next_deadline(&self.limits)).min()
+        let missions = self.missions.values().filter_map(|mission| mission.next_deadline(&self.limits));
+        missions.chain(self.circuit_deadline()).min()
     }
 
     /// The missions, by id.
@@ -183,9 +191,12 @@ impl Engine {
 
     fn dispatch(&mut self, now: Millis, event: Event) -> Handled {
         match event {
-            Event::EngineStarted { limits, agents, approval } => {
-                self.engine_started(now, limits, agents, approval)
+            Event::EngineStarted { limits, agents, approval, scheduling } => {
+                self.engine_started(now, limits, agents, approval, scheduling)
             }
+            Event::LimitsChanged { request, limits } => self.limits_changed(request, &limits),
+            Event::ModelNoted { session, model } => self.model_noted(&session, &model),
+            Event::MemoryMeasured { percent } => self.memory_measured(percent),
             Event::DeadlinePassed {} => self.deadline_passed(now),
             Event::MissionRequested { request, session, objective, kind } => {
                 self.mission_requested(now, request, session, objective, kind)

@@ -49,10 +49,20 @@ macro_rules! limits {
 }
 
 limits! {
-    planner_slots, "plannerSlots" = 2, 1..=10, "sessions", "Planner sessions at the same time.";
-    worker_slots, "workerSlots" = 8, 1..=10, "sessions", "Worker sessions at the same time.";
-    reviewer_slots, "reviewerSlots" = 4, 1..=10, "sessions", "Reviewer sessions at the same time.";
-    sessions, "sessions" = 50, 1..=50, "sessions", "Sessions of all roles and missions at the same time.";
+    planner_slots, "plannerSlots" = 2, 1..=200, "sessions", "Slots of the planner lane at first; it grows with success, and is cut when the provider fails.";
+    worker_slots, "workerSlots" = 8, 1..=200, "sessions", "Slots of the worker lane at first.";
+    reviewer_slots, "reviewerSlots" = 4, 1..=200, "sessions", "Slots of the reviewer lane at first.";
+    sessions, "sessions" = 50, 1..=200, "sessions", "Sessions of all roles and missions at the same time.";
+    sessions_per_agent, "sessionsPerAgent" = 10, 1..=200, "sessions", "Sessions of one role at the same time, however large its lane and whoever lends it slots.";
+    sessions_per_provider, "sessionsPerProvider" = 50, 1..=200, "sessions", "Sessions with one provider at the same time.";
+    sessions_per_model, "sessionsPerModel" = 50, 1..=200, "sessions", "Sessions with one model at the same time.";
+    growth_successes, "growthSuccesses" = 3, 1..=100, "results", "Results in a row for which a lane gets one slot more, up to its cap.";
+    ageing_ms, "ageingMs" = 120_000, 1_000..=3_600_000, "ms", "Waiting for which an attempt counts as one priority higher, again and again.";
+    circuit_failures, "circuitFailures" = 5, 1..=100, "failures", "Transport failures of a model in a row after which no session is sent to it.";
+    circuit_open_ms, "circuitOpenMs" = 30_000, 100..=3_600_000, "ms", "Time after which one session is sent to such a model as a probe.";
+    circuit_successes, "circuitSuccesses" = 2, 1..=100, "answers", "Probes that must be answered, one after another, before sessions pass again.";
+    memory_percent, "memoryPercent" = 80, 1..=100, "%", "Use of the system's or the container's memory above which low-priority work is refused.";
+    planner_race, "plannerRace" = 1, 1..=5, "sessions", "Planners that plan a mission at the same time; the first plan that is taken counts.";
     plan_tasks, "planTasks" = 200, 1..=1000, "tasks", "Tasks of one mission, those from review findings included.";
     iterations, "iterations" = 20, 1..=1000, "rounds", "Rounds of execution and master review before a mission fails.";
     fixes, "fixes" = 3, 0..=20, "attempts", "Fix attempts of a task before the user is asked.";
@@ -81,16 +91,27 @@ limits! {
     command_ms, "commandMs" = 120_000, 1_000..=1_800_000, "ms", "Time one acceptance command or project check may take.";
 }
 
+/// The most sessions that any cap may allow.
+pub(crate) const SESSIONS_MAX: u64 = 200;
+
 impl Limits {
     /// Reads limits from configuration, for instance `{"workerSlots": 4}`.
     ///
     /// # Errors
     /// Every mistake at once: an unknown name, something that is not a whole number, a value out of range.
     pub fn parse(value: &Value) -> Result<Self, Vec<Mistake>> {
+        Self::default().with(value)
+    }
+
+    /// The limits with those in `value` in their place.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn with(&self, value: &Value) -> Result<Self, Vec<Mistake>> {
         let Some(fields) = value.as_object() else {
             return Err(vec![Mistake::new("limits", "expected an object such as {\"workerSlots\": 4}")]);
         };
-        let mut limits = Self::default();
+        let mut limits = self.clone();
         let mut mistakes = Vec::new();
         for (name, value) in fields {
             let path = format!("limits.{name}");
@@ -128,6 +149,20 @@ mod tests {
                 assert_eq!(mistakes[0].path, format!("limits.{}", limit.name));
             }
         }
+    }
+
+    #[test]
+    fn no_cap_is_above_the_most_sessions() {
+        let caps =
+            LIMITS.iter().filter(|limit| limit.name.starts_with("sessions") && limit.unit == "sessions");
+        assert_eq!(caps.map(|limit| limit.max).collect::<Vec<_>>(), [SESSIONS_MAX; 4]);
+    }
+
+    #[test]
+    fn what_is_not_named_stays() {
+        let limits = Limits { fixes: 7, ..Limits::default() };
+        let changed = limits.with(&json!({"workerSlots": 50})).unwrap();
+        assert_eq!(changed, Limits { fixes: 7, worker_slots: 50, ..Limits::default() });
     }
 
     #[test]

@@ -8,16 +8,17 @@ use crate::attempt::{NewAttempt, Say};
 use crate::blank::{Review, Verdict};
 use crate::budget::Account;
 use crate::event::{Agents, Approval};
+use crate::schedule::{Counters, Scheduling, Slot};
 use crate::stop::Ending;
 use crate::task::{Checks, Task, TaskState};
 use crate::{
     Answer, Attempt, AttemptId, Budget, CheckReport, Effect, Engine, Failure, Handled, Ignored, Level,
-    Limits, Millis, MissionId, MissionKind, Outcome, Priority, RequestId, SessionId, Spent, Subject, TaskId,
-    TaskSpec, Turn, Wish, prompt, report,
+    Limits, Millis, MissionId, MissionKind, ModelId, Outcome, Priority, RequestId, SessionId, Spent, Subject,
+    TaskId, TaskSpec, Turn, Wish, prompt, report,
 };
 
 /// One objective, from `/task` to its end.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mission {
     pub id: MissionId,
@@ -60,6 +61,9 @@ pub struct Mission {
     pub prompts: u64,
     pub steps: u64,
     pub failures: u64,
+    pub counters: Counters,
+    /// The model that the root session speaks with, as far as it is known.
+    pub model: Option<ModelId>,
     pub started: Millis,
     pub ended: Option<Millis>,
     #[serde(skip)]
@@ -220,6 +224,14 @@ impl Mission {
         }
     }
 
+    /// The slot in whose queue an attempt belongs: where its task was worked on last, otherwise the task that it
+    /// follows from.
+    pub(crate) fn home(&self, subject: &Subject) -> Option<Slot> {
+        let task = self.tasks.get(subject.worker_task()?)?;
+        let before = task.spec.depends_on.iter().filter_map(|id| self.tasks.get(id.as_str()));
+        task.slot.or_else(|| before.max_by_key(|task| (task.ended, task.spec.id.as_str()))?.slot)
+    }
+
     /// Whether all that the task depends on is done.
     pub(crate) fn is_free(&self, task: &Task) -> bool {
         task.spec.depends_on.iter().all(|id| {
@@ -237,10 +249,12 @@ impl Engine {
         limits: Limits,
         agents: Agents,
         approval: Approval,
+        scheduling: Scheduling,
     ) -> Handled {
         self.limits = limits;
         self.agents = agents;
         self.approval = approval;
+        self.configure_schedule(scheduling);
         self.skip_downtime(now);
         self.notify_again();
         let open: Vec<_> =
@@ -358,12 +372,14 @@ impl Engine {
             prompts: 0,
             steps: 0,
             failures: 0,
+            counters: Counters::default(),
+            model: None,
             started: now,
             ended: None,
             shown: None,
         };
         self.missions.insert(id, mission);
-        self.queue(id, NewAttempt::fresh(Subject::Plan));
+        self.queue_race(id, NewAttempt::fresh(Subject::Plan), self.limits.planner_race);
         let text = format!("Mission {id} has started.");
         self.reply(request, Answer::Accepted { mission: Some(id), text });
         Handled::Changed
@@ -419,7 +435,7 @@ impl Engine {
         }
         match phase {
             Phase::Planning if none_live => {
-                self.queue(id, NewAttempt::fresh(Subject::Plan));
+                self.queue_race(id, NewAttempt::fresh(Subject::Plan), self.limits.planner_race);
             }
             Phase::MasterReview if none_live => {
                 self.queue(id, NewAttempt::fresh(Subject::Master));
@@ -474,6 +490,10 @@ impl Engine {
         let ids: Vec<_> = self.missions.keys().copied().collect();
         for &id in &ids {
             self.enforce_budgets(now, id);
+            // Planners that raced end also while their plan waits for the user.
+            if self.missions[&id].is_under_way() || self.missions[&id].stage == Stage::Approval {
+                self.end_strays(now, id);
+            }
             if self.missions[&id].stage == Stage::Executing {
                 self.release_tasks(id);
                 self.pass_barrier(now, id);
@@ -516,6 +536,10 @@ impl Engine {
                 | TaskState::Checking(_)
                 | TaskState::Reviewing { .. } => return,
             }
+        }
+        if !mission.attempts.is_empty() {
+            // Sessions that lost a race, or read ahead for nothing, are being ended.
+            return;
         }
         if !blocked.is_empty() {
             let question = format!(
@@ -672,6 +696,7 @@ fn finding_tasks(mission: &Mission, review: &Review) -> Vec<TaskSpec> {
             depends_on,
             acceptance: mission.checks.clone(),
             priority: Priority::High,
+            race: 1,
         });
     }
     specs
@@ -696,6 +721,7 @@ impl Engine {
             any |= self.checks_due(now, id);
             any |= self.budgets_due(now, id);
         }
+        any |= self.circuits_due(now);
         if any { Handled::Changed } else { Handled::Ignored(Ignored::NothingDue) }
     }
 

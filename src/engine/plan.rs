@@ -40,6 +40,15 @@ pub struct TaskSpec {
     pub acceptance: Vec<Vec<String>>,
     #[serde(default)]
     pub priority: Priority,
+    /// Reviewers that judge it at the same time; the first that can tell counts. 1 unless a mistake would be costly to
+    /// find late.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = RACE_MAX))]
+    pub race: u64,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// Order among tasks that are ready.
@@ -290,6 +299,8 @@ pub(crate) fn commands_in(value: &Value) -> Vec<Vec<String>> {
     unique
 }
 
+/// The most sessions that race at one subject.
+const RACE_MAX: u64 = 5;
 const COMMANDS_MAX: usize = 20;
 /// Tasks that one list of a revision names.
 const CHANGES_MAX: usize = 200;
@@ -307,6 +318,7 @@ fn read_task(value: &Value, path: &str, mistakes: &mut Vec<Mistake>) -> TaskSpec
         depends_on: fields.texts("depends_on", 200, false),
         acceptance: fields.list("acceptance", COMMANDS_MAX, true, read_command),
         priority: fields.choice("priority", PRIORITIES, Some(Priority::Normal)).unwrap_or_default(),
+        race: fields.whole("race", 1..=RACE_MAX, 1),
         id,
     };
     fields.done();

@@ -24,6 +24,7 @@ pub(crate) fn title(mission: &Mission, attempt: &Attempt) -> String {
         Subject::Plan => format!("{id} plan"),
         Subject::Task { task } => format!("{id} work {task}"),
         Subject::Review { task } => format!("{id} review {task}"),
+        Subject::Reading { task } => format!("{id} reading for {task}"),
         Subject::Master => format!("{id} master review {}", mission.iterations),
     }
 }
@@ -31,7 +32,10 @@ pub(crate) fn title(mission: &Mission, attempt: &Attempt) -> String {
 /// The text of the attempt's next prompt.
 pub(crate) fn text(mission: &Mission, attempt: &Attempt) -> String {
     let mut text = String::new();
-    let tool = blank_tool(&attempt.subject);
+    let Some(tool) = blank_tool(&attempt.subject) else {
+        text += &subject(mission, attempt);
+        return text;
+    };
     match &attempt.say {
         Say::Start { after } => {
             text += &subject(mission, attempt);
@@ -61,7 +65,9 @@ pub(crate) fn text(mission: &Mission, attempt: &Attempt) -> String {
             text += "Do without it. If the task cannot be done without it, ";
             text += match attempt.subject {
                 Subject::Task { .. } => "submit with `blocked` and say what you need.\n",
-                Subject::Plan | Subject::Review { .. } | Subject::Master => "say so in what you submit.\n",
+                Subject::Plan | Subject::Review { .. } | Subject::Reading { .. } | Subject::Master => {
+                    "say so in what you submit.\n"
+                }
             };
         }
         Say::Nudge { mistakes: found, cut } if found.is_empty() => {
@@ -82,11 +88,12 @@ pub(crate) fn text(mission: &Mission, attempt: &Attempt) -> String {
     text
 }
 
-pub(crate) fn blank_tool(subject: &Subject) -> &'static str {
+pub(crate) fn blank_tool(subject: &Subject) -> Option<&'static str> {
     match subject {
-        Subject::Plan => "submit_plan",
-        Subject::Task { .. } => "submit_work",
-        Subject::Review { .. } | Subject::Master => "submit_review",
+        Subject::Plan => Some("submit_plan"),
+        Subject::Task { .. } => Some("submit_work"),
+        Subject::Review { .. } | Subject::Master => Some("submit_review"),
+        Subject::Reading { .. } => None,
     }
 }
 
@@ -96,6 +103,7 @@ fn heading(mission: &Mission, attempt: &Attempt) -> String {
         Subject::Plan => format!("Mission {id}: plan"),
         Subject::Task { task } => format!("Mission {id}: task {task}"),
         Subject::Review { task } => format!("Mission {id}: review of task {task}"),
+        Subject::Reading { task } => format!("Mission {id}: reading ahead for the review of task {task}"),
         Subject::Master => format!("Mission {id}: master review"),
     }
 }
@@ -128,8 +136,21 @@ fn subject(mission: &Mission, attempt: &Attempt) -> String {
                 section(&mut text, "Done before, for you to build on", &dependencies);
             }
         }
+        Subject::Reading { task } => {
+            task_sections(&mut text, mission, &mission.tasks[task]);
+            section(
+                &mut text,
+                "What to do now",
+                "The task is being worked on; you will be asked for your verdict when it is finished. Read what you \
+                 need for that: the files named above as they are, their callers and their tests. Submit nothing yet. \
+                 Then end your turn with a short list of what the review has to look at.",
+            );
+        }
         Subject::Review { task } => {
             let task = &mission.tasks[task];
+            if attempt.prompts > 0 {
+                text += "The work is finished. What you have read may have changed since: look at the files again.\n";
+            }
             task_sections(&mut text, mission, task);
             if let Some(work) = &task.work {
                 section(&mut text, "The worker's account", &work.summary);
@@ -211,10 +232,9 @@ pub(crate) fn reminder(mission: &Mission, attempt: &Attempt) -> String {
     if let Some(task) = task.filter(|task| !task.findings.is_empty()) {
         section(&mut text, "To be mended", &findings(&task.findings));
     }
-    text.push_str(&format!(
-        "\nThis has to survive whole. The session ends with a call of {}.",
-        blank_tool(&attempt.subject)
-    ));
+    if let Some(tool) = blank_tool(&attempt.subject) {
+        text.push_str(&format!("\nThis has to survive whole. The session ends with a call of {tool}."));
+    }
     text
 }
 

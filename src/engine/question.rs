@@ -41,7 +41,7 @@ pub enum Role {
 impl Engine {
     /// Answers a question. The shape of the answer follows from the question's variant:
     /// `MayCall`, `MayWrite` and `MayDelegate` give `{allowed, reason?}`, `Reminder` gives `{text}` or `null`, `Follows` gives
-    /// `{mission}` or `null`, `CommandsOf` a list of commands, `Status` gives `{text, missions}`.
+    /// `{mission}` or `null`, `CommandsOf` a list of commands, `Status` gives `{text, missions, schedule}`.
     #[must_use]
     pub fn answer(&self, question: &Question) -> Value {
         let verdict = |result: Result<(), String>| match result {
@@ -73,7 +73,8 @@ impl Engine {
             Question::CommandsOf { value } => json!(plan::commands_in(value)),
             Question::Status { session } => {
                 let missions: Vec<_> = self.missions.values().map(report::summary).collect();
-                json!({ "text": report::status(self, session), "missions": missions })
+                let schedule = self.schedule_summary();
+                json!({ "text": report::status(self, session), "missions": missions, "schedule": schedule })
             }
         }
     }
@@ -145,6 +146,8 @@ impl Engine {
 }
 
 impl Role {
+    pub(crate) const ALL: [Self; 3] = [Self::Planner, Self::Worker, Self::Reviewer];
+
     /// The word for it, as used in prompts and reports.
     #[must_use]
     pub fn name(self) -> &'static str {

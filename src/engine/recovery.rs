@@ -302,6 +302,11 @@ impl Engine {
             return self.rest_attempt(now, mission_id, id);
         }
         let Some(attempt) = mission.attempts.remove(&id) else { return };
+        self.attempt_failed(now, &attempt, &failure);
+        if attempt.subject.is_reading() {
+            return;
+        }
+        let mission = self.mission_mut(mission_id);
         mission.failures += 1;
         if let Some(task) = attempt.subject.worker_task().and_then(|task| mission.tasks.get_mut(task)) {
             task.note(format!("The session broke off: {failure}."));
@@ -338,6 +343,9 @@ impl Engine {
         new: NewAttempt,
         failure: &Failure,
     ) {
+        if self.hand_over(mission_id, &new.subject) {
+            return;
+        }
         if new.recoveries >= self.limits.recoveries || failure.class().remedy().asks {
             return self.give_up(mission_id, &new.subject, new.recoveries + 1, failure);
         }
@@ -345,10 +353,12 @@ impl Engine {
         let wait_ms = failure.retry_after_ms().min(self.limits.retry_after_ms);
         let subject = new.subject.clone();
         let id = self.queue(mission_id, NewAttempt { recoveries, ..new });
-        let not_before = Some(now + backoff_ms(recoveries, id).max(wait_ms));
+        let not_before = now + backoff_ms(recoveries, id).max(wait_ms);
         let mission = self.mission_mut(mission_id);
         mission.attempt_queued(&subject, id);
-        self.attempt_mut(mission_id, id).turn = Turn::Queued { not_before };
+        let attempt = self.attempt_mut(mission_id, id);
+        attempt.turn = Turn::Queued { not_before: Some(not_before) };
+        attempt.queued = not_before;
     }
 
     /// A subject failed too often, or nothing else would help: the user is asked.

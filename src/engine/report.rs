@@ -197,6 +197,9 @@ pub(crate) fn status(engine: &Engine, session: &SessionId) -> String {
         text.truncate(last);
         text.push_str(&format!("\n{}\n\n", engine.spent_line(mission)));
     }
+    for line in engine.schedule_lines() {
+        text.push_str(&format!("{line}\n"));
+    }
     text
 }
 
@@ -274,6 +277,7 @@ pub(crate) fn summary(mission: &Mission) -> Value {
         "failures": mission.failures,
         "tokens": mission.spent.tokens,
         "costMicros": mission.spent.cost_micros,
+        "counters": mission.counters,
         "started": mission.started,
         "ended": mission.ended,
         "tasks": tasks,

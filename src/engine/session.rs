@@ -384,7 +384,7 @@ impl Engine {
         // The blank is still taken: with it the attempt has what it was for.
         if calls > limits.tool_calls_per_attempt
             && attempt.is_at_work()
-            && tool != blank_tool(&attempt.subject)
+            && blank_tool(&attempt.subject) != Some(tool)
         {
             let then = attempt.after_abort(Failure::ToolCalls { calls });
             self.abort(now, mission_id, id, then);
@@ -546,6 +546,7 @@ impl Engine {
             AfterAbort::Submitted => self.finish(now, mission_id, id),
             AfterAbort::Rest => self.rest_attempt(now, mission_id, id),
             then @ (AfterAbort::Cancel | AfterAbort::Block { .. }) => self.left(mission_id, id, then),
+            AfterAbort::Lost => drop(self.mission_mut(mission_id).attempts.remove(&id)),
         }
     }
 
@@ -554,12 +555,13 @@ impl Engine {
     pub(crate) fn rest_attempt(&mut self, now: Millis, mission_id: MissionId, id: AttemptId) {
         let mission = self.mission_mut(mission_id);
         let under_way = mission.is_under_way();
-        if !under_way && !matches!(mission.stage, Stage::Paused { .. }) {
+        let attempt = mission.attempts.get_mut(&id).expect("the caller holds a live attempt's id");
+        let is_ending = !under_way && !matches!(mission.stage, Stage::Paused { .. });
+        if is_ending || attempt.subject.is_reading() {
             mission.attempts.remove(&id);
             return;
         }
-        let attempt = mission.attempts.get_mut(&id).expect("the caller holds a live attempt's id");
-        attempt.turn = Turn::Queued { not_before: None };
+        attempt.requeue(now);
         attempt.look_up = None;
         if under_way && attempt.submission.is_some() {
             self.finish(now, mission_id, id);

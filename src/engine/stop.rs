@@ -53,8 +53,11 @@ impl Engine {
                 Turn::Prompting { .. } | Turn::Working { .. } => {
                     self.abort(now, id, attempt, AfterAbort::Rest);
                 }
-                // A task that is given up stays so.
-                Turn::Aborting { then: AfterAbort::Cancel | AfterAbort::Block { .. }, .. } => {}
+                // A task that is given up stays so, and so does a lost race.
+                Turn::Aborting {
+                    then: AfterAbort::Cancel | AfterAbort::Block { .. } | AfterAbort::Lost,
+                    ..
+                } => {}
                 Turn::Aborting { .. } => self.then_instead(id, attempt, AfterAbort::Rest),
             }
         }
@@ -79,7 +82,11 @@ impl Engine {
         let Some(task_id) = attempt.subject.task() else { return };
         match then {
             AfterAbort::Block { reason } => self.block(id, task_id, reason),
-            AfterAbort::Cancel | AfterAbort::Fail { .. } | AfterAbort::Submitted | AfterAbort::Rest => {
+            AfterAbort::Cancel
+            | AfterAbort::Fail { .. }
+            | AfterAbort::Submitted
+            | AfterAbort::Rest
+            | AfterAbort::Lost => {
                 if let Some(task) = mission.tasks.get_mut(task_id) {
                     task.state = TaskState::Cancelled;
                 }
@@ -95,9 +102,10 @@ impl Engine {
 
     /// Puts a worker back into the queue whose files are being hashed. Before the first attempt none has been touched.
     pub(crate) fn put_back(&mut self, id: MissionId, attempt_id: AttemptId) {
+        let now = self.now;
         let mission = self.mission_mut(id);
         let attempt = mission.attempts.get_mut(&attempt_id).expect("the caller holds a live attempt's id");
-        attempt.turn = Turn::Queued { not_before: None };
+        attempt.requeue(now);
         if let Some(task) = attempt.subject.worker_task().and_then(|task| mission.tasks.get_mut(task))
             && task.before.is_none()
         {

@@ -71,6 +71,7 @@ impl Engine {
             let attempt = &mission.attempts[id];
             mission.is_under_way()
                 && attempt.role() == role
+                && !attempt.subject.is_reading()
                 && matches!(attempt.turn, Turn::Prompting { .. } | Turn::Working { .. })
         });
         let Some((mission_id, id)) = found else {
@@ -123,6 +124,7 @@ fn read(mission: &Mission, id: AttemptId, value: &Value, tasks_max: u64) -> Resu
             }
             Submission::Review { review }
         }
+        Subject::Reading { .. } => unreachable!("reading ahead has no blank"),
     })
 }
 
@@ -138,6 +140,9 @@ impl Engine {
         }
         if let Some(error) = &facts.error {
             return self.fail(now, mission_id, id, Failure::Host { error: error.clone() });
+        }
+        if attempt.subject.is_reading() {
+            return self.finish(now, mission_id, id);
         }
         if let Some(what) = attempt.not_allowed.take() {
             if attempt.nudges >= nudges_most {
@@ -194,6 +199,10 @@ impl Engine {
             return self.rest_attempt(now, mission_id, id);
         }
         let Some(attempt) = mission.attempts.remove(&id) else { return };
+        self.attempt_succeeded(&attempt);
+        if attempt.subject.is_reading() {
+            return self.reading_ended(mission_id, attempt);
+        }
         let session = attempt.session.clone().map(|session| (session, attempt.prompts));
         match (attempt.subject.clone(), attempt.submission.clone()) {
             (Subject::Plan, Some(Submission::Plan { plan })) => {

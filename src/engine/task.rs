@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::attempt::{NewAttempt, Say};
 use crate::blank::{Review, ReviewFinding, Verdict, Work};
 use crate::recovery::backoff_ms;
+use crate::schedule::Slot;
 use crate::{
     AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Failure, Finding, Handled, HostError,
     Ignored, Level, Limits, Millis, MissionId, PauseReason, SessionId, Spent, Stage, Subject, TaskId,
@@ -27,6 +28,11 @@ pub struct Task {
     pub tries: u64,
     /// The session that knows the task, with the prompts it has had.
     pub session: Option<(SessionId, u64)>,
+    /// The slot in which it was worked on last, where it was one of the workers' own.
+    pub slot: Option<Slot>,
+    /// Whether someone was sent to read ahead for its review, and the session that has, with the prompts it has had.
+    pub was_read: bool,
+    pub reading: Option<(SessionId, u64)>,
     pub work: Option<Work>,
     /// What the last checks gave.
     pub report: Option<CheckReport>,
@@ -105,6 +111,9 @@ impl Task {
             fixes: 0,
             tries: 0,
             session: None,
+            slot: None,
+            was_read: false,
+            reading: None,
             work: None,
             report: None,
             review: None,
@@ -331,14 +340,26 @@ impl Engine {
         let task = self.mission_mut(id).tasks.get_mut(&task_id).expect("found just now");
         if passes {
             task.report = Some(report);
-            let subject = Subject::Review { task: task_id };
-            let attempt = self.queue(id, NewAttempt::fresh(subject.clone()));
-            self.mission_mut(id).attempt_queued(&subject, attempt);
+            self.queue_review(id, task_id);
         } else {
             task.take_failed_report(report);
             self.fix(id, &task_id, findings);
         }
         Handled::Changed
+    }
+
+    /// Queues the review of a task, in the session that has read ahead for it if there is one.
+    fn queue_review(&mut self, id: MissionId, task_id: TaskId) {
+        let prompts_max = self.limits.prompts_per_session;
+        let mission = self.mission_mut(id);
+        let task = mission.tasks.get_mut(&task_id).expect("the caller found it in the plan");
+        let (racers, reading) = (task.spec.race, task.reading.take());
+        let session = reading.filter(|(_, prompts)| *prompts < prompts_max);
+        mission.counters.readings_used += u64::from(session.is_some());
+        let subject = Subject::Review { task: task_id };
+        let first = NewAttempt { session, ..NewAttempt::fresh(subject.clone()) };
+        let attempt = self.queue_race(id, first, racers);
+        self.mission_mut(id).attempt_queued(&subject, attempt);
     }
 
     /// Checks that could not be run say nothing about the work: they are run again after a while, in the end the user

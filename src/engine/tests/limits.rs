@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 
 use orchestrator_engine::{
     Agents, Answer, Approval, Attempt, CheckReport, Effect, EffectId, Engine, Event, Finding, Handled,
-    LIMITS, Limits, Millis, Mission, MissionId, MissionKind, PauseReason, Role, SessionId, Stage, Subject,
-    TaskId, TaskState, ToolFailure, Turn, TurnFacts, Verdict,
+    LIMITS, Limits, Millis, Mission, MissionId, MissionKind, PauseReason, Role, Scheduling, SessionId, Stage,
+    Subject, TaskId, TaskState, ToolFailure, Turn, TurnFacts, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -46,13 +46,29 @@ const EDGES: &[(&str, fn())] = &[
     ("taskMs", task_ms),
 ];
 
-/// Limits that the host keeps for us, with the test that goes to their edge.
-const KEPT_BY_THE_HOST: &[(&str, &str)] =
-    &[("silenceMs", "__test__/recovery.test.mjs"), ("shutdownMs", "__test__/hook.test.mjs")];
+/// Limits whose edge is elsewhere: those of the scheduler, and those that the host keeps for us; with the words there.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("sessionsPerAgent", SCHEDULE, "\"sessionsPerAgent\": 4"),
+    ("sessionsPerProvider", SCHEDULE, "\"sessionsPerProvider\": 5"),
+    ("sessionsPerModel", SCHEDULE, "\"sessionsPerModel\": 6"),
+    ("growthSuccesses", SCHEDULE, "results_make_a_lane_grow"),
+    ("ageingMs", SCHEDULE, "ageing_ms"),
+    ("circuitFailures", SCHEDULE, "five_failures_open_the_circuit"),
+    ("circuitOpenMs", SCHEDULE, "one_probe_at_a_time"),
+    ("circuitSuccesses", SCHEDULE, "one_probe_at_a_time"),
+    ("memoryPercent", SCHEDULE, "percent: 81"),
+    ("plannerRace", SCHEDULE, "planner_race: "),
+    ("silenceMs", include_str!("../../../__test__/recovery.test.mjs"), "silenceMs: "),
+    ("shutdownMs", include_str!("../../../__test__/stop.test.mjs"), "shutdownMs: "),
+];
+const SCHEDULE: &str = include_str!("schedule.rs");
 
 #[test]
 fn every_limit_has_an_edge() {
-    let elsewhere = KEPT_BY_THE_HOST.iter().map(|(name, _)| *name);
+    for (name, test, words) in ELSEWHERE {
+        assert!(test.contains(words), "the edge of {name} is gone");
+    }
+    let elsewhere = ELSEWHERE.iter().map(|(name, ..)| *name);
     let tested: BTreeSet<_> = EDGES.iter().map(|(name, _)| *name).chain(elsewhere).collect();
     let all: BTreeSet<_> = LIMITS.iter().map(|limit| limit.name).collect();
     assert_eq!(tested, all);
@@ -67,8 +83,13 @@ fn edges() {
 
 // --- Slots and sizes ---
 
+/// Planner, worker and reviewer slots; a lane of one lends none.
+fn lanes(limits: &mut Limits, slots: [u64; 3]) {
+    [limits.planner_slots, limits.worker_slots, limits.reviewer_slots] = slots;
+}
+
 fn planner_slots() {
-    let mut run = Run::new(|limits| limits.planner_slots = 2);
+    let mut run = Run::new(|limits| lanes(limits, [2, 1, 1]));
     for root in ["a", "b", "c"] {
         run.request(root, "Build it", MissionKind::Task);
     }
@@ -78,14 +99,14 @@ fn planner_slots() {
 }
 
 fn worker_slots() {
-    let mut run = Run::planned(|limits| limits.worker_slots = 2, &["a", "b", "c"]);
+    let mut run = Run::planned(|limits| lanes(limits, [1, 2, 1]), &["a", "b", "c"]);
     assert_eq!(run.engine.slots_held(Role::Worker), 2);
     run.fill(1, &work("a"), done("a"));
     assert_eq!(run.engine.slots_held(Role::Worker), 2);
 }
 
 fn reviewer_slots() {
-    let mut run = Run::planned(|limits| limits.reviewer_slots = 2, &["a", "b", "c"]);
+    let mut run = Run::planned(|limits| lanes(limits, [1, 1, 2]), &["a", "b", "c"]);
     for id in ["a", "b", "c"] {
         run.fill(1, &work(id), done(id));
         run.check(Verdict::Pass);
@@ -189,7 +210,7 @@ fn nudges() {
 
 fn prompts_per_session() {
     let mut run = Run::planned(|limits| limits.prompts_per_session = 2, &["a"]);
-    let first = run.of(1, &work("a")).session;
+    let first = run.of(1, &work("a")).session.clone();
     let mut same = Vec::new();
     for _ in 0..2 {
         run.fill(1, &work("a"), done("a"));
@@ -223,7 +244,7 @@ fn steps_per_minute() {
 fn unfinished_steps() {
     let mut run = Run::planned(|limits| limits.unfinished_steps = 2, &["a"]);
     for aborts in [0, 1] {
-        let session = run.of(1, &work("a")).session.unwrap();
+        let session = run.of(1, &work("a")).session.clone().unwrap();
         run.feed(Event::StepFinished { session, finish: "unknown".into() });
         assert_eq!(run.aborts.len(), aborts);
     }
@@ -232,7 +253,7 @@ fn unfinished_steps() {
 fn tool_calls_per_attempt() {
     let mut run = Run::planned(|limits| limits.tool_calls_per_attempt = 2, &["a"]);
     for aborts in [0, 0, 1] {
-        let session = run.of(1, &work("a")).session.unwrap();
+        let session = run.of(1, &work("a")).session.clone().unwrap();
         run.feed(Event::ToolCalled { session, tool: "read".into() });
         assert_eq!(run.aborts.len(), aborts);
     }
@@ -241,7 +262,7 @@ fn tool_calls_per_attempt() {
 fn same_errors() {
     let mut run = Run::planned(|limits| limits.same_errors = 2, &["a"]);
     for (message, aborts) in [("no such file", 0), ("out of memory", 0), ("out of memory", 1)] {
-        let session = run.of(1, &work("a")).session.unwrap();
+        let session = run.of(1, &work("a")).session.clone().unwrap();
         let failure = ToolFailure { command: None, exit_code: Some(1), message: message.into() };
         run.feed(Event::ToolEnded { session, tool: "bash".into(), failure: Some(failure) });
         assert_eq!(run.aborts.len(), aborts, "{message}");
@@ -253,7 +274,7 @@ fn same_errors() {
 fn retry_after_ms() {
     let mut run = Run::planned(|limits| limits.retry_after_ms = 5_000, &["a"]);
     for (wait_ms, aborts) in [(5_000, 0), (5_001, 1)] {
-        let session = run.of(1, &work("a")).session.unwrap();
+        let session = run.of(1, &work("a")).session.clone().unwrap();
         run.feed(Event::RetryScheduled { session, message: "429".into(), wait_ms });
         assert_eq!(run.aborts.len(), aborts);
     }
@@ -261,7 +282,7 @@ fn retry_after_ms() {
 
 fn permission_ms() {
     let mut run = Run::planned(|limits| limits.permission_ms = 2_000, &["a"]);
-    let session = run.of(1, &work("a")).session.unwrap();
+    let session = run.of(1, &work("a")).session.clone().unwrap();
     run.feed(Event::PermissionAsked { session, permission: "per_1".into(), what: "run rm".into() });
     run.pass(1_999);
     assert_eq!(run.refused, 0);
@@ -399,7 +420,12 @@ impl Run {
             refused: 0,
             answer: String::new(),
         };
-        run.feed(Event::EngineStarted { limits, agents: Agents::default(), approval: Approval::Auto });
+        run.feed(Event::EngineStarted {
+            limits,
+            agents: Agents::default(),
+            approval: Approval::Auto,
+            scheduling: Scheduling::default(),
+        });
         run
     }
 
@@ -478,16 +504,16 @@ impl Run {
         &self.mission(1).tasks[id].state
     }
 
-    fn of(&self, mission: u64, subject: &Subject) -> Attempt {
-        self.mission(mission).attempts.values().find(|attempt| attempt.subject == *subject).unwrap().clone()
+    fn of(&self, mission: u64, subject: &Subject) -> &Attempt {
+        self.mission(mission).attempts.values().find(|attempt| attempt.subject == *subject).unwrap()
     }
 
     fn submit(&mut self, mission: u64, subject: &Subject, value: Value) -> String {
-        let session = self.of(mission, subject).session.unwrap();
+        let session = self.of(mission, subject).session.clone().unwrap();
         self.asked(match subject {
             Subject::Plan => Event::PlanSubmitted { request: 1, session, plan: value, denied: vec![] },
             Subject::Task { .. } => Event::WorkSubmitted { request: 1, session, work: value },
-            Subject::Review { .. } | Subject::Master => {
+            Subject::Review { .. } | Subject::Reading { .. } | Subject::Master => {
                 Event::ReviewSubmitted { request: 1, session, review: value }
             }
         })
@@ -496,9 +522,9 @@ impl Run {
     /// Ends the turn of an attempt.
     fn end(&mut self, mission: u64, subject: &Subject) {
         let Attempt { session, turn, .. } = self.of(mission, subject);
-        let Turn::Working { prompt } = turn else { panic!("{subject:?} does not work: {turn:?}") };
+        let &Turn::Working { prompt } = turn else { panic!("{subject:?} does not work: {turn:?}") };
         let facts = TurnFacts { finish: Some("stop".into()), error: None, text: "done".into() };
-        self.feed(Event::TurnEnded { session: session.unwrap(), prompt: Some(prompt), facts });
+        self.feed(Event::TurnEnded { session: session.clone().unwrap(), prompt: Some(prompt), facts });
     }
 
     fn fill(&mut self, mission: u64, subject: &Subject, value: Value) {
@@ -532,12 +558,12 @@ impl Run {
 
     fn step(&mut self, after: Millis) {
         self.now += after;
-        let session = self.of(1, &work("a")).session.unwrap();
+        let session = self.of(1, &work("a")).session.clone().unwrap();
         self.feed(Event::StepStarted { session });
     }
 
     fn used(&mut self, message: &str, tokens: u64, cost_micros: u64) {
-        let session = self.of(1, &work("a")).session.unwrap();
+        let session = self.of(1, &work("a")).session.clone().unwrap();
         self.feed(Event::UsageReported { session, message: message.into(), tokens, cost_micros });
     }
 

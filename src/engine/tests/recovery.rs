@@ -8,8 +8,8 @@
 
 use orchestrator_engine::{
     Agents, Approval, Attempt, CheckReport, Class, Effect, Engine, Event, FileChange, Finding, Handled,
-    HostError, Limits, Millis, Mission, MissionKind, Question, REMEDIES, SessionId, Stage, Task, TaskId,
-    TaskState, ToolFailure, Turn, TurnFacts, Verdict,
+    HostError, Limits, Millis, Mission, MissionKind, Question, REMEDIES, Scheduling, SessionId, Stage, Task,
+    TaskId, TaskState, ToolFailure, Turn, TurnFacts, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -28,7 +28,12 @@ impl Run {
         let mut limits = Limits::default();
         change(&mut limits);
         let mut run = Self { engine: Engine::default(), now: 1_000_000, effects: Vec::new(), files: 0 };
-        run.feed(Event::EngineStarted { limits, agents: Agents::default(), approval: Approval::Auto });
+        run.feed(Event::EngineStarted {
+            limits,
+            agents: Agents::default(),
+            approval: Approval::Auto,
+            scheduling: Scheduling::default(),
+        });
         run.feed(Event::MissionRequested {
             request: 1,
             session: ROOT.into(),

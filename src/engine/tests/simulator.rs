@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 use orchestrator_engine::{
     Agents, Answer, Approval, AttemptId, CheckReport, CheckSubject, Effect, EffectId, Engine, Event, Finding,
-    Handled, HostError, Interruption, Limits, Millis, MissionKind, Outcome, Question, Role, SessionId, Stage,
-    Task, TaskState, ToolFailure, TurnFacts, Verdict,
+    Handled, HostError, Interruption, Limits, Millis, MissionKind, Outcome, Question, Role, Scheduling,
+    SessionId, Stage, Task, TaskState, ToolFailure, TurnFacts, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -36,6 +36,7 @@ struct Session {
 
 /// Something that happens at a time: an event that reaches the engine, or a step of the host itself.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "they are few")]
 enum Happening {
     Deliver(Event),
     Execute(Effect),
@@ -60,6 +61,7 @@ struct World {
     faults: Faults,
     fault_rate: f64,
     limits: Limits,
+    scheduling: Scheduling,
     done: BTreeSet<String>,
     acknowledged: BTreeSet<String>,
     outcomes: Vec<Outcome>,
@@ -73,6 +75,7 @@ struct World {
 }
 
 const ROOT: &str = "ses_root";
+const ROLES: [Role; 3] = [Role::Planner, Role::Worker, Role::Reviewer];
 
 /// What is done to a mission, each often enough to meet every state.
 const FAULTS: [&str; 33] = [
@@ -125,9 +128,14 @@ impl World {
             mission_tokens: [0, 0, 0, 50_000][rng.usize(..4)],
             mission_ms: [0, 0, 0, 600_000][rng.usize(..4)],
             task_tokens: [0, 0, 0, 10_000][rng.usize(..4)],
+            planner_race: [1, 3][rng.usize(..2)],
+            sessions_per_agent: [10, 3][rng.usize(..2)],
+            sessions_per_model: [50, 4][rng.usize(..2)],
+            ageing_ms: [120_000, 2_000][rng.usize(..2)],
             ..Limits::default()
         };
         let asks = rng.bool();
+        let scheduling = Scheduling { proactive: rng.bool(), ..Scheduling::default() };
         let mut world = Self {
             rng,
             now: 1_000_000,
@@ -140,6 +148,7 @@ impl World {
             faults: Faults::new(),
             fault_rate,
             limits,
+            scheduling,
             done: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
             outcomes: Vec::new(),
@@ -156,7 +165,9 @@ impl World {
 
     fn start(&mut self) {
         let limits = self.limits.clone();
-        self.handle(Event::EngineStarted { limits, agents: Agents::default(), approval: Approval::Auto });
+        let scheduling = self.scheduling.clone();
+        let approval = Approval::Auto;
+        self.handle(Event::EngineStarted { limits, agents: Agents::default(), approval, scheduling });
     }
 
     fn request(&mut self) -> u64 {
@@ -451,6 +462,8 @@ impl World {
                 Some(HostError { status: Some(status), retry_after_ms, ..HostError::new("APIError", "no") });
         } else if self.fault("answer cut") {
             facts.finish = Some("length".into());
+        } else if text.contains("reading ahead") && self.rng.u32(..8) > 0 {
+            facts.text = "Look at the callers.".into();
         } else if self.fault("no blank") {
             facts.text = "I am done!".into();
         } else {
@@ -520,10 +533,11 @@ impl World {
                         depends_on.push(format!("t{earlier}"));
                     }
                 }
+                let race = [1, 1, 2, 3][self.rng.usize(..4)];
                 let priority = ["high", "normal", "low"][self.rng.usize(..3)];
                 json!({"id": format!("t{index}"), "title": "t", "objective": "o", "files": [format!("src/{index}.ts")],
                        "depends_on": depends_on, "acceptance": [["true"]],
-                       "priority": priority})
+                       "priority": priority, "race": race})
             })
             .collect();
         json!({"tasks": tasks, "checks": [["true"]]})
@@ -653,19 +667,24 @@ impl World {
         assert!(!is_over || mission.failures == *failures, "what was submitted is lost");
     }
 
-    fn slots(&self) -> [u64; 3] {
-        [Role::Planner, Role::Worker, Role::Reviewer].map(|role| self.engine.slots_held(role))
+    /// For each role the slots of its lane that are held, and its sessions.
+    fn slots(&self) -> [(u64, u64); 3] {
+        ROLES.map(|role| (self.engine.slots_held(role), self.engine.sessions_held(role)))
     }
 
     /// No slot is given in a lane that is full, nor above the cap on all.
-    fn check_slots(&self, before: [u64; 3]) {
+    fn check_slots(&self, before: [(u64, u64); 3]) {
         let held = self.slots();
-        let lanes = [self.limits.planner_slots, self.limits.worker_slots, self.limits.reviewer_slots];
-        for ((held, before), slots) in held.into_iter().zip(before).zip(lanes) {
-            assert!(held <= slots.max(before), "{held} of {slots} slots are held, after {before}");
+        for ((held, before), role) in held.into_iter().zip(before).zip(ROLES) {
+            let most = self.engine.sessions_max(role).max(before.1);
+            assert!(held.1 <= most, "{} {role:?} sessions run, after {}", held.1, before.1);
         }
-        let (held, before) = (held.iter().sum::<u64>(), before.iter().sum());
-        assert!(held <= self.limits.sessions.max(before), "{held} slots are held in all, after {before}");
+        let sum = |of: [(u64, u64); 3]| of.iter().map(|(_, sessions)| sessions).sum::<u64>();
+        let (held, before) = (sum(held), sum(before));
+        assert!(
+            held <= self.engine.limits().sessions.max(before),
+            "{held} slots are held in all, after {before}"
+        );
     }
 
     /// What has been acknowledged stays, and what is done is not done again.
@@ -770,6 +789,20 @@ impl World {
                 };
                 self.handle(Event::PlanRevised { request, session, revision, denied: vec![] });
             }
+            8..12 => {
+                let request = self.request();
+                let limits =
+                    json!({"workerSlots": 1 + self.rng.u64(..20), "sessions": 1 + self.rng.u64(..20)});
+                self.handle(Event::LimitsChanged { request, limits });
+            }
+            12..16 => {
+                let model = ["a/x", "a/y", "b/x"][self.rng.usize(..3)].into();
+                self.handle(Event::ModelNoted { session, model });
+            }
+            16..24 => {
+                let percent = self.rng.u64(..=100);
+                self.handle(Event::MemoryMeasured { percent });
+            }
             _ => {}
         }
     }
@@ -855,7 +888,7 @@ impl World {
     /// After the end nothing may happen any more, whatever still arrives.
     fn settle(&mut self) {
         let stage = self.engine.missions().values().next().unwrap().stage.clone();
-        for role in [Role::Planner, Role::Worker, Role::Reviewer] {
+        for role in ROLES {
             assert_eq!(self.engine.slots_held(role), 0, "a slot is held after the end");
         }
         while let Some((_, happening)) = self.agenda.pop_first() {

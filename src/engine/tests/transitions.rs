@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use orchestrator_engine::{
     Agents, Answer, Approval, Attempt, CheckReport, Effect, EffectId, Ending, Engine, Event, Finding,
     Handled, HostError, Interruption, Limits, Millis, Mission, MissionId, MissionKind, PauseReason, Phase,
-    SessionId, Stage, Subject, TaskId, TaskState, ToolFailure, Turn, TurnFacts, Verdict,
+    Scheduling, SessionId, Stage, Subject, TaskId, TaskState, ToolFailure, Turn, TurnFacts, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -184,15 +184,12 @@ fn samples(scene: &Scene) -> Vec<(&'static str, Millis, Event)> {
     let mut not_run = report(Verdict::Unknown);
     not_run.findings[0].code = "CHECK_NOT_RUN".into();
     vec![
-        (
-            "engineStarted",
-            0,
-            Event::EngineStarted {
-                limits: scene.engine.limits().clone(),
-                agents: Agents::default(),
-                approval: Approval::Auto,
-            },
-        ),
+        ("engineStarted", 0, started(scene.engine.limits().clone())),
+        ("limitsChanged", 0, Event::LimitsChanged { request, limits: json!({"workerSlots": 3}) }),
+        ("limitsChanged wrong", 0, Event::LimitsChanged { request, limits: json!({"workerSlots": 0}) }),
+        ("modelNoted", 0, Event::ModelNoted { session: root(), model: "a/b".into() }),
+        ("memoryMeasured high", 0, Event::MemoryMeasured { percent: 99 }),
+        ("memoryMeasured low", 0, Event::MemoryMeasured { percent: 1 }),
         ("deadlinePassed early", 0, Event::DeadlinePassed {}),
         ("deadlinePassed", due, Event::DeadlinePassed {}),
         ("deadlinePassed a day late", 86_400_000, Event::DeadlinePassed {}),
@@ -291,6 +288,15 @@ fn samples(scene: &Scene) -> Vec<(&'static str, Millis, Event)> {
         ("usageReported beyond the budget", 0, used(100_000)),
         ("todoEdited", 0, Event::TodoEdited { text: "- [ ] mine".into(), cut: false }),
     ]
+}
+
+fn started(limits: Limits) -> Event {
+    Event::EngineStarted {
+        limits,
+        agents: Agents::default(),
+        approval: Approval::Auto,
+        scheduling: Scheduling::default(),
+    }
 }
 
 const NOBODY: &str = "ses_nobody";
@@ -417,7 +423,7 @@ struct Scene {
 impl Scene {
     fn start(limits: Limits) -> Self {
         let mut scene = Self { engine: Engine::default(), now: 1_000_000 };
-        scene.feed(Event::EngineStarted { limits, agents: Agents::default(), approval: Approval::Auto });
+        scene.feed(started(limits));
         scene
     }
 
@@ -502,11 +508,13 @@ impl Scene {
                     session,
                     work: json!({"summary": "s", "files": ["a.ts"]}),
                 },
-                Subject::Review { .. } | Subject::Master => Event::ReviewSubmitted {
-                    request,
-                    session,
-                    review: json!({"verdict": "pass", "summary": "s"}),
-                },
+                Subject::Review { .. } | Subject::Reading { .. } | Subject::Master => {
+                    Event::ReviewSubmitted {
+                        request,
+                        session,
+                        review: json!({"verdict": "pass", "summary": "s"}),
+                    }
+                }
             }
         })
     }
@@ -570,11 +578,7 @@ impl Scene {
 
     /// The host is asked how the session stands.
     fn restarted(self) -> Self {
-        self.then(|scene| Event::EngineStarted {
-            limits: scene.engine.limits().clone(),
-            agents: Agents::default(),
-            approval: Approval::Auto,
-        })
+        self.then(|scene| started(scene.engine.limits().clone()))
     }
 
     fn runaway(mut self) -> Self {
@@ -670,6 +674,7 @@ impl Scene {
                 Subject::Plan => "planner".to_owned(),
                 Subject::Task { task } => format!("worker of {}", task.0),
                 Subject::Review { task } => format!("reviewer of {}", task.0),
+                Subject::Reading { task } => format!("reader for {}", task.0),
                 Subject::Master => "master reviewer".to_owned(),
             };
             format!("{subject} {}", turn(attempt))
@@ -687,7 +692,14 @@ fn limits() -> Limits {
 
 /// One mistake, and the user is asked.
 fn strict() -> Limits {
-    Limits { fixes: 0, recoveries: 0, iterations: 1, worker_slots: 1, ..Limits::default() }
+    Limits {
+        fixes: 0,
+        recoveries: 0,
+        iterations: 1,
+        worker_slots: 1,
+        sessions_per_agent: 1,
+        ..Limits::default()
+    }
 }
 
 /// A mission of a few tokens or milliseconds.
