@@ -176,6 +176,10 @@ export interface LimitInfo {
 }
 /** Every limit of the engine, in the order of the documentation. */
 export declare function limitsTable(): LimitInfo[];
+/**
+ * Reads a review that belongs to no mission. Accepted, its text is for people; refused, it names every mistake.
+ */
+export declare function readReview(review: unknown): Answer;
 /** The JSON schema of a typed blank: what a role's tool takes. */
 export declare function blankSchema(blank: "plan" | "work" | "review" | "revision"): object;
 /** Where handlers can be added, with what they are given: the host's hooks of the same names, and our own end. */
@@ -192,6 +196,10 @@ export interface HookPoints {
             message: {
                 id: string;
                 agent: string;
+                model?: {
+                    providerID: string;
+                    modelID: string;
+                };
             };
             parts: object[];
         }
@@ -271,6 +279,7 @@ export declare function orderHooks(own: HookHandler[]): {
 export type Event =
   | {
       agents: Agents
+      approval?: Approval
       limits: Limits
       scheduling?: Scheduling
       type: "engineStarted"
@@ -293,6 +302,7 @@ export type Event =
       type: "deadlinePassed"
     }
   | {
+      kind?: MissionKind
       objective: string
       request: number
       session: SessionId
@@ -399,6 +409,7 @@ export type Event =
       what: string
     }
   | {
+      allowed: boolean
       permission: string
       session: SessionId
       type: "permissionAnswered"
@@ -425,10 +436,25 @@ export type Event =
       type: "commandsKilled"
     }
   | {
+      effect: EffectId
+      type: "notified"
+    }
+  | {
+      costMicros: number
+      message: string
+      session: SessionId
+      tokens: number
+      type: "usageReported"
+    }
+  | {
       cut: boolean
       text: string
       type: "todoEdited"
     }
+/**
+ * Whether plans are carried out without asking.
+ */
+export type Approval = "auto" | "ask"
 /**
  * A model of a provider, written `provider/model`.
  */
@@ -437,6 +463,10 @@ export type ModelId = string
  * The host's id of a session.
  */
 export type SessionId = string
+/**
+ * Which command started a mission.
+ */
+export type MissionKind = "task" | "plan" | "fix"
 /**
  * Why a mission was interrupted.
  */
@@ -599,12 +629,15 @@ export type Effect =
       type: "reply"
     }
   | {
+      effect: EffectId
       level: Level
       session: SessionId
       text: string
       type: "showToast"
     }
   | {
+      again: boolean
+      effect: EffectId
       session: SessionId
       text: string
       type: "tellCommander"
@@ -618,6 +651,8 @@ export type Effect =
       type: "annotate"
     }
   | {
+      again: boolean
+      effect: EffectId
       mission: MissionId
       outcome: Outcome
       report: string
@@ -675,7 +710,7 @@ export type Level = "info" | "success" | "warning" | "error"
 /**
  * How a mission came to rest.
  */
-export type Outcome = ("sealed" | "stopped" | "failed") | "paused"
+export type Outcome = ("sealed" | "stopped" | "failed") | "paused" | "planned"
 
 /**
  * The host's names of the agents that fill the roles.
@@ -725,6 +760,18 @@ export interface Limits {
    * Use of the system's or the container's memory above which low-priority work is refused.
    */
   memoryPercent?: number
+  /**
+   * Cost of a mission, as the host reports it, before the user is asked; 0 for no such budget.
+   */
+  missionCostCents?: number
+  /**
+   * Time a mission may be under way before the user is asked; 0 for no such budget.
+   */
+  missionMs?: number
+  /**
+   * Tokens that a mission may take before the user is asked; 0 for no such budget.
+   */
+  missionTokens?: number
   /**
    * Reminders to a session that ended its turn without filling in its blank.
    */
@@ -786,6 +833,10 @@ export interface Limits {
    */
   sessionsPerProvider?: number
   /**
+   * Time each handler of the hook `shutdown` gets when the plugin ends.
+   */
+  shutdownMs?: number
+  /**
    * Silence of a provider, before its answer and within it, after which the host gives a model request up. Set where the user's configuration sets none.
    */
   silenceMs?: number
@@ -805,6 +856,22 @@ export interface Limits {
    * Silence of a session after which the host is asked how it stands; doubles up to 8 times this.
    */
   sweepMs?: number
+  /**
+   * Cost of a task, as the host reports it, before the user is asked; 0 for no such budget.
+   */
+  taskCostCents?: number
+  /**
+   * Time a task may be in hand before the user is asked; 0 for no such budget.
+   */
+  taskMs?: number
+  /**
+   * Tokens that a task may take before the user is asked; 0 for no such budget.
+   */
+  taskTokens?: number
+  /**
+   * Tasks of all missions that are kept in memory; above it the oldest missions that have ended are in the journal only.
+   */
+  tasksInMemory?: number
   /**
    * Calls of tools of one attempt before it is aborted as a runaway.
    */
@@ -955,6 +1022,7 @@ export interface Finding {
  */
 export interface OpenOptions {
   agents?: Agents
+  approval?: Approval
   /**
    * The project's folder, absolute.
    */

@@ -162,7 +162,7 @@ test("/search reads and answers, /review gives typed findings, /fix is a mission
   assert.ok(!scene.has(".opencode/orchestrator"))
 
   const session = await scene.createSession()
-  assert.match(await scene.command(session, "agents"), /- planner: Plans a mission\. Up to 2 sessions at a time\.\n[^]*- fixer: [^]*Model of all of them/)
+  assert.match(await scene.command(session, "agents"), /- planner: Plans a mission\. A lane of 2 sessions\.\n[^]*- fixer: [^]*Model where none is named/)
   assert.match(await scene.command(session, "fix", "x is broken"), /Mission m1 is sealed\. 1 of 1 task done\./)
   assert.match(promptsOf(scene.asked("plan"))[0], /This is a fix: plan one task/)
   assert.match(resultsOf(scene.asked("plan"), "submit_plan")[0], /tasks: has 2 entries; at most 1 are taken/)

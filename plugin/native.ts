@@ -446,7 +446,7 @@ export function blankSchema(blank: "plan" | "work" | "review" | "revision"): obj
 export interface HookPoints {
   "chat.message": [
     input: { sessionID: string; model?: { providerID: string; modelID: string } },
-    output: { message: { id: string; agent: string }; parts: object[] },
+    output: { message: { id: string; agent: string; model?: { providerID: string; modelID: string } }; parts: object[] },
   ]
   /** Before a model request. */
   "chat.params": [input: { sessionID: string; agent: string; message: { id: string } }, output: { options: object }]

@@ -202,10 +202,12 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     }
     const lines = Object.entries(ROLES).map(([role, { description }]) => {
       const lane = slots(role)
-      return `- ${names?.[role as RoleName] ?? role}: ${description}${lane === undefined ? "" : ` Up to ${lane} sessions at a time.`}`
+      const own = (settings.scheduling.models as Record<string, string> | undefined)?.[role]
+      const more = [lane === undefined ? "" : ` A lane of ${lane} sessions.`, own ? ` Model: ${own}.` : ""].join("")
+      return `- ${names?.[role as RoleName] ?? role}: ${description}${more}`
     })
     const speaks = model ? `${model.providerID}/${model.modelID}` : "the one that this session will speak with"
-    return `${lines.join("\n")}\n\nModel of all of them in a mission of this session: ${speaks}.`
+    return `${lines.join("\n")}\n\nModel where none is named, in a mission of this session: ${speaks}.`
   }
 
   // What the plugin itself does at a hook, under names before or after which other plugins can put theirs.

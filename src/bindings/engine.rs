@@ -3,10 +3,11 @@
 use napi::bindgen_prelude::{External, Function};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
-use orchestrator_engine::{Event, LIMITS, Limits, Mistake, Scheduling, schema};
+use orchestrator_engine::{Approval, Event, LIMITS, Limits, Mistake, Scheduling, schema};
 use orchestrator_store::{Reader, StateDir, StoreError};
 use parking_lot::Mutex;
 use schemars::{SchemaGenerator, generate::SchemaSettings};
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
 use super::driver::{Driver, Inquiry, Notice, OpenOptions};
@@ -178,7 +179,8 @@ fn mistakes_in(options: &Map<String, Value>) -> Vec<Mistake> {
         mistakes.push(Mistake { path: "replaceBuiltins".into(), message });
     }
     if let Some(other) = options.get("approval").filter(|value| Approval::deserialize(*value).is_err()) {
-        mistakes.push(Mistake::new("approval", format!("expected \"auto\" or \"ask\", found {other}")));
+        let message = format!("expected \"auto\" or \"ask\", found {other}");
+        mistakes.push(Mistake { path: "approval".into(), message });
     }
     mistakes.extend(Scheduling::parse(options).err().unwrap_or_default());
     mistakes
