@@ -39,6 +39,6 @@ mod sleep;
 
 pub use job::{Job, JobError, Lane, Ticket, UNITS_MAX};
 pub use pool::{
-    AGEING_TURNS, Counters, FRESH_BUDGET, INTERACTIVE_BUDGET, JOBS_MAX, Pool, QUANTUM, Scope, StartError,
-    SubmitError,
+    AGEING_TURNS, APART_MAX, Apart, Counters, FRESH_BUDGET, INTERACTIVE_BUDGET, JOBS_MAX, Pool, QUANTUM,
+    Scope, StartError, SubmitError, Watch,
 };

@@ -3,7 +3,7 @@
 use crate::job::{Job, JobError, Line, State, Task, Ticket, panic_message};
 use crate::sleep::Sleep;
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -26,6 +26,9 @@ pub const INTERACTIVE_BUDGET: Duration = Duration::from_millis(50);
 
 /// How many jobs a pool holds at a time; beyond it [`Pool::submit`] refuses with [`SubmitError::QueueFull`].
 pub const JOBS_MAX: usize = 4_096;
+
+/// How many units wait on threads of their own at a time; beyond it [`Scope::wait_apart`] refuses.
+pub const APART_MAX: usize = 64;
 
 /// The stack of a worker. Comparing syntax trees recurses, and up to 10,000 levels deep takes some 10 MiB; the rest is
 /// margin. The system commits what is used of it.
@@ -118,6 +121,8 @@ impl Pool {
             shared: AtomicU64::new(0),
             steals: AtomicU64::new(0),
             panics: AtomicU64::new(0),
+            apart: Mutex::new(0),
+            none_apart: Condvar::new(),
         });
         let pool = Pool { shared, threads: Mutex::new(Vec::new()) };
         for (index, deque) in deques.into_iter().enumerate() {
@@ -181,7 +186,8 @@ impl Pool {
     }
 
     /// Stops every job, ends each with [`JobError::ShutDown`], and returns when the workers have ended. Waits for the
-    /// units that run; calling it from one of them is allowed, and does not wait for that one.
+    /// units that run, those on threads of their own too; calling it from a worker is allowed, and does not wait for
+    /// that one.
     pub fn shutdown(&self) {
         {
             let mut intake = self.shared.intake.lock();
@@ -195,6 +201,10 @@ impl Pool {
                 let joined = thread.join();
                 debug_assert!(joined.is_ok(), "a worker catches every panic of what it runs");
             }
+        }
+        let mut apart = self.shared.apart.lock();
+        while *apart > 0 {
+            self.shared.none_apart.wait(&mut apart);
         }
     }
 
@@ -218,7 +228,7 @@ impl Drop for Pool {
 
 /// What a running unit may ask of the pool.
 pub struct Scope<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     local: &'a Deque<Task>,
     job: &'a Arc<State>,
     turn: &'a Turn,
@@ -240,10 +250,86 @@ impl Scope<'_> {
         self.shared.is_over(self.turn)
     }
 
+    /// Runs a unit of the job on a thread of its own, for what waits, as for a child process: a worker would be a core
+    /// less for everyone. It asks [`Apart::is_stopped`] every few milliseconds and returns when it is.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::QueueFull`] at [`APART_MAX`] such units, or when the system refuses a thread; the unit is dropped
+    /// unrun.
+    pub fn wait_apart(&self, unit: impl FnOnce(&Apart) + Send + 'static) -> Result<(), SubmitError> {
+        let full = || SubmitError::QueueFull { jobs_max: APART_MAX };
+        {
+            let mut apart = self.shared.apart.lock();
+            if *apart >= APART_MAX {
+                return Err(full());
+            }
+            *apart += 1;
+        }
+        // Dropped, whether the thread has run or could not be started, it ends the unit.
+        let guard = self.job.add_unit().then(|| Apart { watch: self.watch() });
+        let Some(guard) = guard else {
+            self.shared.end_apart();
+            return Err(full());
+        };
+        let run = move || {
+            let guarded = catch_unwind(AssertUnwindSafe(|| unit(&guard)));
+            if let Err(payload) = guarded {
+                guard.watch.shared.panics.fetch_add(1, Ordering::Relaxed);
+                guard.watch.job.stop(JobError::Panicked { message: panic_message(payload.as_ref()) });
+            }
+        };
+        match thread::Builder::new().name("orch-apart".to_owned()).spawn(run) {
+            Ok(_detached) => Ok(()),
+            Err(_refused) => Err(full()),
+        }
+    }
+
+    /// Returns what tells of the job's stop where the scope cannot be had.
+    pub fn watch(&self) -> Watch {
+        Watch { shared: Arc::clone(self.shared), job: Arc::clone(self.job) }
+    }
+
     /// Returns whether the job was cancelled, is late, has failed or is being shut down; a long unit asks now and then
     /// and returns.
     pub fn is_stopped(&self) -> bool {
         self.shared.is_stopped(self.job)
+    }
+}
+
+/// Tells whether a job was stopped. It may outlive the job.
+#[derive(Clone)]
+pub struct Watch {
+    shared: Arc<Shared>,
+    job: Arc<State>,
+}
+
+impl Watch {
+    /// As [`Scope::is_stopped`].
+    pub fn is_stopped(&self) -> bool {
+        self.shared.is_stopped(&self.job)
+    }
+}
+
+/// What a unit on a thread of its own may ask of the pool. Dropped, it ends the unit.
+pub struct Apart {
+    watch: Watch,
+}
+
+impl Apart {
+    /// As [`Scope::is_stopped`].
+    pub fn is_stopped(&self) -> bool {
+        self.watch.is_stopped()
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        let Watch { shared, job } = &self.watch;
+        if job.end_unit() {
+            shared.settle(job);
+        }
+        shared.end_apart();
     }
 }
 
@@ -281,11 +367,14 @@ struct Shared {
     shared: AtomicU64,
     steals: AtomicU64,
     panics: AtomicU64,
+    /// How many units run on threads of their own.
+    apart: Mutex<usize>,
+    none_apart: Condvar,
 }
 
 impl Shared {
     /// Takes turns until the pool is closed and nothing is left to end.
-    fn work(&self, index: usize, local: &Deque<Task>) {
+    fn work(self: &Arc<Self>, index: usize, local: &Deque<Task>) {
         let mut turns_count = 0_u64;
         loop {
             // Read first: once closed nothing comes in, so a search that finds nothing afterwards is final.
@@ -318,7 +407,7 @@ impl Shared {
     }
 
     /// Runs units of one job until there are none, or until the turn is over.
-    fn take_turn(&self, next: Next, local: &Deque<Task>) {
+    fn take_turn(self: &Arc<Self>, next: Next, local: &Deque<Task>) {
         let (job, mut next) = match next {
             Next::Job(job) => {
                 job.begin_turn();
@@ -373,7 +462,7 @@ impl Shared {
     }
 
     /// Runs one unit inside the panic guard and ends the job when it was the last.
-    fn run(&self, task: Task, local: &Deque<Task>, turn: &Turn) {
+    fn run(self: &Arc<Self>, task: Task, local: &Deque<Task>, turn: &Turn) {
         let Task { job, unit } = task;
         let scope = Scope { shared: self, local, job: &job, turn };
         // What a unit drops may panic too, so an unrun unit is dropped inside the guard as well.
@@ -403,6 +492,14 @@ impl Shared {
         if catch_unwind(AssertUnwindSafe(|| on_end(outcome))).is_err() {
             // The caller's own code failed; the counter is the only one left to tell.
             self.panics.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn end_apart(&self) {
+        let mut apart = self.apart.lock();
+        *apart -= 1;
+        if *apart == 0 {
+            self.none_apart.notify_all();
         }
     }
 
@@ -795,5 +892,60 @@ mod tests {
     #[test]
     fn the_global_pool_is_one() {
         assert!(std::ptr::eq(Pool::global().unwrap(), Pool::global().unwrap()));
+    }
+
+    /// Breaks if a unit that waits holds up others, is not waited for by its job, or hides that it failed.
+    #[test]
+    fn units_apart_hold_up_no_worker() {
+        let pool = Pool::new(1).unwrap();
+        let (ender, receiver) = ends();
+        let gate = Arc::new(Barrier::new(2));
+        let inner = Arc::clone(&gate);
+        let waits = Job::new(Lane::Interactive, LIMIT, move |scope| {
+            let wait = move |_: &Apart| {
+                inner.wait();
+            };
+            scope.wait_apart(wait).unwrap();
+        });
+        pool.submit(waits, ender.on("waits")).unwrap();
+        pool.submit(Job::new(Lane::Interactive, LIMIT, |_| {}), ender.on("quick")).unwrap();
+        assert_eq!(take(&receiver, 1), [("quick", Ok(()))]);
+        gate.wait();
+        assert_eq!(take(&receiver, 1), [("waits", Ok(()))]);
+
+        let fails = Job::new(Lane::Interactive, LIMIT, |scope| {
+            scope.wait_apart(|_| panic!("apart")).unwrap();
+        });
+        pool.submit(fails, ender.on("fails")).unwrap();
+        let end = take(&receiver, 1);
+        assert!(
+            matches!(&end[..], [("fails", Err(JobError::Panicked { message }))] if message == "apart"),
+            "{end:?}"
+        );
+    }
+
+    /// Breaks if a unit apart outlives a cancel or the pool.
+    #[test]
+    fn units_apart_see_a_cancel_and_a_shutdown() {
+        let pool = Pool::new(1).unwrap();
+        let (ender, receiver) = ends();
+        let until_stopped = || {
+            Job::new(Lane::Interactive, LIMIT, |scope| {
+                let wait = |apart: &Apart| {
+                    while !apart.is_stopped() {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                };
+                scope.wait_apart(wait).unwrap();
+            })
+        };
+        let ticket = pool.submit(until_stopped(), ender.on("cancelled")).unwrap();
+        ticket.cancel();
+        assert_eq!(take(&receiver, 1), [("cancelled", Err(JobError::Cancelled))]);
+        pool.submit(until_stopped(), ender.on("shut down")).unwrap();
+        pool.submit(Job::new(Lane::Interactive, LIMIT, |_| {}), ender.on("after")).unwrap();
+        assert_eq!(take(&receiver, 1), [("after", Ok(()))]);
+        pool.shutdown();
+        assert_eq!(take(&receiver, 1), [("shut down", Err(JobError::ShutDown))]);
     }
 }
