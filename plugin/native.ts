@@ -148,6 +148,8 @@ export interface ToolContext {
   granted?: readonly string[] | undefined
   /** What an editing tool may write: paths relative to the project, a folder's with `/` at its end. Default: all. */
   leased?: readonly string[] | undefined
+  /** Whether secrets are masked in answers that are text. Default: true. */
+  maskSecrets?: boolean | undefined
 }
 
 export type ToolName = keyof Tools
@@ -181,6 +183,30 @@ export const fileStats = tool("file_stats")
 /** Searches code for a shape, as ast-grep does. */
 export const astSearch = tool("ast_search")
 
+/** Replaces code by its shape. Changes nothing unless told to `apply`. */
+export const astReplace = tool("ast_replace")
+
+/** Finds and replaces text. Changes nothing unless told to `apply`. */
+export const replace = tool("replace")
+
+/** Compares two files or texts. */
+export const diff = tool("diff")
+
+/** Outlines what is defined where. */
+export const symbols = tool("symbols")
+
+/** Runs a jq filter. */
+export const jq = tool("jq")
+
+/** Says which files are not as they were committed. */
+export const gitStatus = tool("git_status")
+
+/** Compares files with commits, or commits with each other. */
+export const gitDiff = tool("git_diff")
+
+/** Lists commits. */
+export const gitLog = tool("git_log")
+
 /**
  * Runs a tool with options from outside, such as a model's, and returns its answer as text for a model: a result a line,
  * then what was found and what was cut. The options are checked natively.
@@ -198,7 +224,8 @@ async function start<T>(
   asText: boolean,
 ): Promise<T> {
   const json = optionsJson(options)
-  const reach = JSON.stringify({ root: resolvePath(context?.cwd ?? "."), granted: context?.granted, leased: context?.leased })
+  const { cwd = ".", granted, leased, maskSecrets } = context ?? {}
+  const reach = JSON.stringify({ root: resolvePath(cwd), granted, leased, maskSecrets })
   return call<T>(
     (port, id) => binding.toolStart(port, id, name, json, reach, asText),
     binding.toolCancel,

@@ -9,6 +9,82 @@ export type Limit = "maxResults" | "answerBytes" | "timeLimit" | "treeDepth" | "
 export type Bound = string | string[]
 
 /**
+ * The answer of an editing tool.
+ */
+export interface EditAnswer {
+  /**
+   * Whether the changes were written: all of them, or, without `apply`, none.
+   */
+  applied: boolean
+  /**
+   * What was, or would be, changed, as a unified diff.
+   */
+  diff: string
+  /**
+   * The files, sorted by path; all of them, however much of `diff` was cut.
+   */
+  files: EditedFile[]
+  /**
+   * How many files were searched.
+   */
+  filesSearched: number
+  /**
+   * The limits that were met; empty when `diff` is whole and every file was looked at.
+   */
+  limits: Limit[]
+  /**
+   * Files that were left out, by reason.
+   */
+  skipped: Skipped
+}
+/**
+ * A file that was, or would be, changed.
+ */
+export interface EditedFile {
+  /**
+   * How many lines were added.
+   */
+  added: number
+  /**
+   * Path relative to the project, with `/`.
+   */
+  path: string
+  /**
+   * How many lines were removed.
+   */
+  removed: number
+  /**
+   * How many replacements there are in it.
+   */
+  replacements: number
+}
+/**
+ * Files and folders that were not searched, by reason. What the ignore rules, `globs` and `types` left out is not
+ * among them.
+ */
+export interface Skipped {
+  /**
+   * Files that hold binary data.
+   */
+  binary: number
+  /**
+   * Links, devices, FIFOs and sockets.
+   */
+  special: number
+  /**
+   * Files whose syntax is nested too deeply.
+   */
+  tooDeep: number
+  /**
+   * Files beyond the size limit.
+   */
+  tooLarge: number
+  /**
+   * Files and folders that could not be read.
+   */
+  unreadable: number
+}
+/**
  * The answer of a structural search, sorted by path, then by place.
  */
 export interface AstSearchAnswer {
@@ -95,30 +171,41 @@ export interface Cursor {
   path: string
 }
 /**
- * Files and folders that were not searched, by reason. What the ignore rules, `globs` and `types` left out is not
- * among them.
+ * What differs, line by line.
  */
-export interface Skipped {
+export interface DiffAnswer {
   /**
-   * Files that hold binary data.
+   * How many lines were added.
    */
-  binary: number
+  added: number
   /**
-   * Links, devices, FIFOs and sockets.
+   * Whether one side holds binary data. It is not compared by lines then.
    */
-  special: number
+  binary: boolean
   /**
-   * Files whose syntax is nested too deeply.
+   * The unified diff; empty when nothing differs, and when one side is binary.
    */
-  tooDeep: number
+  diff: string
   /**
-   * Files beyond the size limit.
+   * Whether the two are the same, byte by byte.
    */
-  tooLarge: number
+  equal: boolean
   /**
-   * Files and folders that could not be read.
+   * How many places differ, as many as `diff` has hunks when it is whole.
    */
-  unreadable: number
+  hunks: number
+  /**
+   * The limits that were met; empty when nothing was cut.
+   */
+  limits: Limit[]
+  /**
+   * How many lines were removed.
+   */
+  removed: number
+  /**
+   * Whether hunks are missing in `diff`. The numbers count all of them.
+   */
+  truncated: boolean
 }
 /**
  * The statistics of a tree.
@@ -207,6 +294,112 @@ export interface LargeFile {
    * Path relative to the project root, with `/`.
    */
   path: string
+}
+/**
+ * The answer of `git_diff`.
+ */
+export interface GitDiffAnswer {
+  /**
+   * The unified diff, or with `stat` the numbers of lines; empty when nothing differs.
+   */
+  diff: string
+  /**
+   * The limits that were met; empty when nothing was cut.
+   */
+  limits: Limit[]
+}
+/**
+ * The answer of `git_log`.
+ */
+export interface GitLogAnswer {
+  /**
+   * The commits, newest first.
+   */
+  commits: Commit[]
+  /**
+   * The limits that were met; empty when nothing was cut.
+   */
+  limits: Limit[]
+  /**
+   * Pass this as `skip` for those that follow; `null` when these are the last.
+   */
+  next: number | null
+}
+/**
+ * A commit.
+ */
+export interface Commit {
+  /**
+   * Who wrote it.
+   */
+  author: string
+  /**
+   * The rest of its message.
+   */
+  body: string
+  /**
+   * When, as in `2026-01-31T12:00:00+01:00`.
+   */
+  date: string
+  /**
+   * The whole hash.
+   */
+  hash: string
+  /**
+   * The first line of its message.
+   */
+  subject: string
+}
+/**
+ * The answer of `git_status`.
+ */
+export interface GitStatusAnswer {
+  /**
+   * How many commits it is ahead of `upstream`.
+   */
+  ahead: number
+  /**
+   * How many commits it is behind `upstream`.
+   */
+  behind: number
+  /**
+   * The branch; `null` when none is checked out.
+   */
+  branch: string | null
+  /**
+   * The commit; `null` before the first.
+   */
+  commit: string | null
+  /**
+   * The files, sorted by path.
+   */
+  entries: StatusEntry[]
+  /**
+   * The limits that were met; empty when nothing was cut.
+   */
+  limits: Limit[]
+  /**
+   * The branch that it follows.
+   */
+  upstream: string | null
+}
+/**
+ * A file that is not as it was committed.
+ */
+export interface StatusEntry {
+  /**
+   * Of a renamed file, what it was called.
+   */
+  from?: string | null
+  /**
+   * Path relative to the project, with `/`.
+   */
+  path: string
+  /**
+   * Two letters as of `git status --short`: of the index and of the file. `M` modified, `A` added, `D` deleted, `R`
+   * renamed, `U` in conflict, `??` untracked.
+   */
+  status: string
 }
 /**
  * The answer of a file search.
@@ -321,6 +514,23 @@ export interface GrepMatch {
   text: string
 }
 /**
+ * The answer of `jq`.
+ */
+export interface JqAnswer {
+  /**
+   * Why the filter did not come to its end; `null` when it did.
+   */
+  error: string | null
+  /**
+   * The limits that were met; empty when nothing was cut.
+   */
+  limits: Limit[]
+  /**
+   * What the filter gives, each value as JSON in one line; texts as they are with `raw`.
+   */
+  values: string[]
+}
+/**
  * The answer of a search for many patterns.
  */
 export interface MgrepAnswer {
@@ -375,9 +585,117 @@ export interface PatternMatches {
    */
   pattern: string
 }
+/**
+ * The answer of an outline, sorted by path, then by place.
+ */
+export interface SymbolsAnswer {
+  /**
+   * How many files were searched or listed. Varies from call to call when `truncated`.
+   */
+  filesSearched: number
+  /**
+   * How to get what is missing, in one sentence; `null` when nothing is.
+   */
+  hint: string | null
+  /**
+   * The limits that were met; empty when nothing was cut.
+   */
+  limits: Limit[]
+  /**
+   * Pass this as `after` to get the results that follow; `null` when there are none or when they cannot be continued.
+   */
+  next: Cursor | null
+  /**
+   * What was left out, by reason.
+   */
+  skipped: Skipped
+  /**
+   * The symbols.
+   */
+  symbols: Symbol[]
+  /**
+   * Whether results may be missing. If not, these are all there are.
+   */
+  truncated: boolean
+}
+/**
+ * A definition.
+ */
+export interface Symbol {
+  /**
+   * Column of the first character, from 1, in bytes.
+   */
+  column: number
+  /**
+   * How many symbols of the file it is inside of.
+   */
+  depth: number
+  /**
+   * Last line, from 1.
+   */
+  endLine: number
+  /**
+   * What it is: `function`, `method`, `class`, `struct`, `enum`, `interface`, …
+   */
+  kind: string
+  /**
+   * First line, from 1.
+   */
+  line: number
+  /**
+   * Its name; of a method in Go with its type, of an `impl` in Rust with its trait.
+   */
+  name: string
+  /**
+   * Path relative to the project, with `/`.
+   */
+  path: string
+}
 
 /**
- * Options of a structural search. `pattern` and `language` are required.
+ * Options of structural replace: `pattern`, `language` and `rewrite`, or a `rule` with a `fix`.
+ */
+export interface AstReplaceOptions {
+  /**
+   * Write the changes. Without it nothing is changed, and the answer shows what would be.
+   */
+  apply?: boolean
+  /**
+   * Only files that match one of these globs, as in a .gitignore; `!` leaves files out.
+   */
+  globs?: string[]
+  /**
+   * Hidden files and folders too.
+   */
+  hidden?: boolean
+  /**
+   * The language of both, such as `typescript`.
+   */
+  language?: string | null
+  /**
+   * Files that ignore files hide too.
+   */
+  noIgnore?: boolean
+  /**
+   * The folder or file, relative to the project or absolute.
+   */
+  path?: string
+  /**
+   * One piece of code to find, as in `ast_search`.
+   */
+  pattern?: string | null
+  /**
+   * The code to put in its place; `$NAME` and `$$$NAME` stand for what the pattern's stand for.
+   */
+  rewrite?: string | null
+  /**
+   * In place of these: an ast-grep rule as YAML, with `language`, `rule` and `fix`.
+   */
+  rule?: string | null
+}
+
+/**
+ * Options of a structural search: `pattern` with `language`, or `rule`.
  */
 export interface AstSearchOptions {
   /**
@@ -408,10 +726,10 @@ export interface AstSearchOptions {
    */
   hidden?: boolean
   /**
-   * The language of the pattern and of the files to search, such as `typescript`, `tsx`, `python`, `rust`. Only
-   * files with the endings of that language are searched: `.ts` and `.tsx` are two languages.
+   * The language of the pattern and of the files to search: `typescript`, `tsx`, `python`, `rust`, … `.ts` and `.tsx`
+   * are two languages.
    */
-  language: string
+  language?: string | null
   /**
    * How many results to return at most, 1 to 1,000.
    */
@@ -428,7 +746,38 @@ export interface AstSearchOptions {
    * One piece of code to look for, as in ast-grep: `$NAME` stands for one node and is returned, the same name twice
    * for the same code; `$$$ARGS` for any number of nodes; `$_` for any node. Example: `console.log($$$ARGS)`.
    */
-  pattern: string
+  pattern?: string | null
+  /**
+   * In place of both: an ast-grep rule as YAML, with `language` and `rule`, and `constraints`, `utils`, `transform`,
+   * `files`, `ignores` where needed.
+   */
+  rule?: string | null
+}
+
+/**
+ * Options of a diff: one of `before` and `beforeText`, and one of `after` and `afterText`.
+ */
+export interface DiffOptions {
+  /**
+   * Path of the new file.
+   */
+  after?: string | null
+  /**
+   * The new text, in place of `after`.
+   */
+  afterText?: string | null
+  /**
+   * Path of the old file.
+   */
+  before?: string | null
+  /**
+   * The old text, in place of `before`.
+   */
+  beforeText?: string | null
+  /**
+   * Lines to show around each change, 0 to 20. Default: 3.
+   */
+  context?: number
 }
 
 /**
@@ -460,6 +809,76 @@ export interface FileStatsOptions {
    * Count only files of these types, by ripgrep's names: `rust`, `ts`, `py`.
    */
   types?: string[]
+}
+
+/**
+ * Options of `git_diff`.
+ */
+export interface GitDiffOptions {
+  /**
+   * Lines to show around each change, 0 to 20. Default: 3.
+   */
+  context?: number
+  /**
+   * The revision to compare from. Default: the index, so that what is not staged is shown.
+   */
+  from?: string | null
+  /**
+   * Only these files and folders, relative to the project.
+   */
+  paths?: string[]
+  /**
+   * What is staged, in place of what is not.
+   */
+  staged?: boolean
+  /**
+   * Numbers of lines by file, without the changes.
+   */
+  stat?: boolean
+  /**
+   * The revision to compare to, with `from`. Default: the files as they are.
+   */
+  to?: string | null
+}
+
+/**
+ * Options of `git_log`.
+ */
+export interface GitLogOptions {
+  /**
+   * How many commits to return at most, 1 to 1,000. Default: 20.
+   */
+  maxResults?: number
+  /**
+   * Only commits whose message contains this text.
+   */
+  message?: string | null
+  /**
+   * Only commits that change these files and folders, relative to the project.
+   */
+  paths?: string[]
+  /**
+   * The revision, or range as `main..HEAD`. Default: `HEAD`.
+   */
+  revision?: string | null
+  /**
+   * How many of the newest commits to leave out.
+   */
+  skip?: number
+}
+
+/**
+ * Options of `git_status`.
+ */
+export interface GitStatusOptions {
+  /**
+   * How many entries to return at most, 1 to 1,000.
+   */
+  maxResults?: number
+  /**
+   * Only these files and folders, relative to the project.
+   */
+  paths?: string[]
 }
 
 /**
@@ -608,6 +1027,28 @@ export interface GrepOptions {
 }
 
 /**
+ * Options of `jq`: `filter`, and one of `path` and `text`.
+ */
+export interface JqOptions {
+  /**
+   * The jq filter, such as `.dependencies | keys`.
+   */
+  filter: string
+  /**
+   * The JSON file.
+   */
+  path?: string | null
+  /**
+   * Give texts as they are, without quotes.
+   */
+  raw?: boolean
+  /**
+   * The JSON text, in place of `path`.
+   */
+  text?: string | null
+}
+
+/**
  * Options of a search for many patterns. Only `patterns` is required.
  */
 export interface MgrepOptions {
@@ -666,16 +1107,131 @@ export interface MgrepOptions {
   word?: boolean
 }
 
+/**
+ * Options of find and replace. `pattern` and `replacement` are required.
+ */
+export interface ReplaceOptions {
+  /**
+   * Write the changes. Without it nothing is changed, and the answer shows what would be.
+   */
+  apply?: boolean
+  /**
+   * Take `pattern` and `replacement` as plain text.
+   */
+  fixedStrings?: boolean
+  /**
+   * Only files that match one of these globs, as in a .gitignore; `!` leaves files out.
+   */
+  globs?: string[]
+  /**
+   * Hidden files and folders too.
+   */
+  hidden?: boolean
+  /**
+   * Match upper and lower case alike.
+   */
+  ignoreCase?: boolean
+  /**
+   * Let a match span lines.
+   */
+  multiline?: boolean
+  /**
+   * Files that ignore files hide too.
+   */
+  noIgnore?: boolean
+  /**
+   * The folder or file, relative to the project or absolute.
+   */
+  path?: string
+  /**
+   * What to find: a regular expression as in ripgrep, or plain text with `fixedStrings`.
+   */
+  pattern: string
+  /**
+   * What to put in its place. `$1` and `${name}` stand for groups, `$$` for a dollar sign; with `fixedStrings` it is
+   * taken as it is.
+   */
+  replacement: string
+  /**
+   * Match whole words only.
+   */
+  word?: boolean
+}
+
+/**
+ * Options of an outline.
+ */
+export interface SymbolsOptions {
+  /**
+   * Go on after this place: `next` of an earlier answer to the same options.
+   */
+  after?: {
+    /**
+     * Column as in the results; 0 when results are whole files.
+     */
+    column: number
+    /**
+     * Line as in the results; 0 when results are whole files, or when they were last changed, in microseconds since the
+     * epoch, if they are sorted by that.
+     */
+    line: number
+    /**
+     * Path as in the results.
+     */
+    path: string
+  } | null
+  /**
+   * Only files that match one of these globs, as in a .gitignore; `!` leaves files out.
+   */
+  globs?: string[]
+  /**
+   * Hidden files and folders too.
+   */
+  hidden?: boolean
+  /**
+   * How many symbols to return at most, 1 to 1,000.
+   */
+  maxResults?: number
+  /**
+   * Only symbols whose name contains this, upper and lower case alike.
+   */
+  name?: string | null
+  /**
+   * Files that ignore files hide too.
+   */
+  noIgnore?: boolean
+  /**
+   * The file or folder, relative to the project or absolute.
+   */
+  path?: string
+}
+
 /** What each tool takes and gives. */
 export interface Tools {
-  /** Search code by its structure with an ast-grep pattern such as `console.log($ARG)`. */
+  /** Replace code by its structure, in every file that matches. Shows a diff; writes only with `apply`. */
+  ast_replace: { options: AstReplaceOptions; answer: EditAnswer }
+  /** Search code by its structure with an ast-grep pattern such as `console.log($ARG)`, or a rule. */
   ast_search: { options: AstSearchOptions; answer: AstSearchAnswer }
+  /** Compare two files or texts. Answers a unified diff. */
+  diff: { options: DiffOptions; answer: DiffAnswer }
   /** Count the files, bytes and lines of a folder by language, and list its largest files. Honours .gitignore. */
   file_stats: { options: FileStatsOptions; answer: FileStatsAnswer }
+  /** What has changed since a commit, is staged, or differs between commits. */
+  git_diff: { options: GitDiffOptions; answer: GitDiffAnswer }
+  /** Commits, newest first. */
+  git_log: { options: GitLogOptions; answer: GitLogAnswer }
+  /** Which files are not as they were committed. */
+  git_status: { options: GitStatusOptions; answer: GitStatusAnswer }
   /** List files whose path matches a glob pattern. Honours .gitignore. */
   glob_search: { options: GlobOptions; answer: GlobAnswer }
   /** Search file contents with a regular expression. Honours .gitignore. Answers path:line: text. */
   grep_search: { options: GrepOptions; answer: GrepAnswer }
+  /** Run a jq filter on a JSON file or text. */
+  jq: { options: JqOptions; answer: JqAnswer }
   /** Search file contents for many regular expressions in one pass, with the results of each. Honours .gitignore. */
   mgrep: { options: MgrepOptions; answer: MgrepAnswer }
+  /** Find and replace text, in every file that matches. Shows a diff; writes only with `apply`. */
+  replace: { options: ReplaceOptions; answer: EditAnswer }
+  /** Outline of a file or folder: what is defined where. Answers path:line: kind name. */
+  symbols: { options: SymbolsOptions; answer: SymbolsAnswer }
 }

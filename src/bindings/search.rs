@@ -2,7 +2,7 @@
 
 use napi::bindgen_prelude::External;
 use napi_derive::napi;
-use orchestrator_search::{Answer, Query, Root, SearchError};
+use orchestrator_search::{Answer, Query, Root, SearchError, redact};
 use orchestrator_worker::{Pool, Ticket};
 use serde::Deserialize;
 use serde_json::json;
@@ -23,6 +23,13 @@ struct Reach {
     /// The files that may be written, relative to the project, a folder's with `/` at its end; all when absent.
     #[serde(default)]
     leased: Option<Vec<String>>,
+    /// Whether secrets are masked in an answer that is text.
+    #[serde(default = "yes")]
+    mask_secrets: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Reach {
@@ -37,8 +44,9 @@ impl Reach {
 
 /// Starts the tool called `name`, such as `grep_search`, with `optionsJson`. `reachJson` says where: `root`, the absolute
 /// path of the project; `granted`, absolute folders outside it that may be reached too; `leased`, the paths that may be
-/// written, relative to the project, a folder's with `/` at its end (all when absent). The answer comes on `port` under
-/// `id`: as an object, or with `asText` as text for a model. Mistakes in the options come on the port too.
+/// written, relative to the project, a folder's with `/` at its end (all when absent); `maskSecrets`, whether secrets are
+/// masked in an answer that is text (they are when absent). The answer comes on `port` under `id`: as an object, or with
+/// `asText` as text for a model. Mistakes in the options come on the port too.
 ///
 /// @throws INVALID_ARGUMENT when `id` is not a whole number from 0, or is in use, or `reachJson` cannot be read;
 /// PORT_CLOSED when the port is closed
@@ -55,9 +63,14 @@ pub fn tool_start(
     as_text: bool,
 ) -> napi::Result<(), String> {
     let reach: Reach = parse("INVALID_ARGUMENT", "reach", &reach_json)?;
+    let form = match (as_text, reach.mask_secrets) {
+        (false, _) => Form::Object,
+        (true, true) => Form::MaskedText,
+        (true, false) => Form::Text,
+    };
     port.begin(id, |reply| {
-        start(&name, &options_json, reach, move |result| reply.finish(envelope(result, as_text)))
-            .map_err(|error| envelope(Err(error), as_text))
+        start(&name, &options_json, reach, move |result| reply.finish(envelope(result, form)))
+            .map_err(|error| envelope(Err(error), form))
     })
 }
 
@@ -87,16 +100,26 @@ fn start(
     orchestrator_search::start(Pool::global()?, &root, query, on_end)
 }
 
+/// How an answer crosses to JavaScript.
+#[derive(Clone, Copy)]
+enum Form {
+    Object,
+    Text,
+    /// Text with its secrets masked.
+    MaskedText,
+}
+
 /// Returns a result as it crosses to JavaScript.
-fn envelope(result: Result<Answer, SearchError>, as_text: bool) -> String {
-    match result {
-        Ok(answer) if as_text => json!({ "ok": answer.to_text() }).to_string(),
+fn envelope(result: Result<Answer, SearchError>, form: Form) -> String {
+    match (result, form) {
+        (Ok(answer), Form::Text) => json!({ "ok": answer.to_text() }).to_string(),
+        (Ok(answer), Form::MaskedText) => json!({ "ok": redact(&answer.to_text()) }).to_string(),
         // Written out at once: by way of a `Value` it would take three times as long.
-        Ok(answer) => match serde_json::to_string(&answer) {
+        (Ok(answer), Form::Object) => match serde_json::to_string(&answer) {
             Ok(answer) => format!("{{\"ok\":{answer}}}"),
             Err(error) => failure("GenericFailure", &error.to_string()),
         },
-        Err(error) => {
+        (Err(error), _) => {
             let (code, message) = (error.code(), error.to_string());
             if let SearchError::PathOutside { folder, .. } = error {
                 json!({ "error": { "code": code, "message": message, "folder": folder.to_string_lossy() } })

@@ -1,6 +1,6 @@
 //! Why a search gave no answer.
 
-use crate::structural;
+use crate::{shape, symbols};
 use orchestrator_worker::{JobError, StartError, SubmitError};
 use std::path::PathBuf;
 use thiserror::Error;
@@ -59,6 +59,51 @@ pub enum SearchError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// The rule is not one that can be searched with.
+    #[error("rule: {reason}; correct the YAML, whose form is that of ast-grep's rules")]
+    BadRule {
+        /// What is wrong.
+        reason: String,
+    },
+    /// No outline can be made of the file.
+    #[error("path: no outline can be made of {path:?}; give code in one of {}", symbols::language_names())]
+    NoOutline {
+        /// The path as shown.
+        path: String,
+    },
+    /// The jq filter cannot be compiled.
+    #[error("filter: {reason}; correct the filter")]
+    BadFilter {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The jq filter or its input met a limit.
+    #[error("jq: {reason}; select less, or do it in steps")]
+    JqFailed {
+        /// What happened.
+        reason: String,
+    },
+    /// There is no git on this system.
+    #[error("git was not found in PATH; install it")]
+    GitMissing,
+    /// The project is in no git repository, or in one that cannot be trusted to be its own.
+    #[error("{path:?} is in no git repository; use this tool in one")]
+    NoRepository {
+        /// The project.
+        path: String,
+    },
+    /// Git ended with an error.
+    #[error("git: {message}; correct the revisions and paths")]
+    GitFailed {
+        /// What git said.
+        message: String,
+    },
+    /// An edit would change more files than a call may.
+    #[error("more than {max} files would be changed; narrow path, globs or pattern")]
+    TooManyFiles {
+        /// The bound.
+        max: usize,
+    },
     /// A glob cannot be read.
     #[error("{option}: {reason}; correct the glob, or escape special characters with \\")]
     BadGlob {
@@ -78,7 +123,7 @@ pub enum SearchError {
         name: String,
     },
     /// The language is unknown, or its parser was not compiled in.
-    #[error("language: {name:?} has no parser here; use one of {}", structural::language_names())]
+    #[error("language: {name:?} has no parser here; use one of {}", shape::language_names())]
     UnknownLanguage {
         /// The name given.
         name: String,
@@ -200,6 +245,14 @@ impl SearchError {
             SearchError::OutOfRange { .. } => "SEARCH_OUT_OF_RANGE",
             SearchError::TooLong { .. } => "SEARCH_TOO_LONG",
             SearchError::BadPattern { .. } | SearchError::BadPatterns { .. } => "SEARCH_BAD_PATTERN",
+            SearchError::BadRule { .. } => "SEARCH_BAD_RULE",
+            SearchError::NoOutline { .. } => "SEARCH_NO_OUTLINE",
+            SearchError::BadFilter { .. } => "SEARCH_BAD_FILTER",
+            SearchError::JqFailed { .. } => "SEARCH_JQ_FAILED",
+            SearchError::GitMissing => "SEARCH_GIT_MISSING",
+            SearchError::NoRepository { .. } => "SEARCH_NO_REPOSITORY",
+            SearchError::GitFailed { .. } => "SEARCH_GIT_FAILED",
+            SearchError::TooManyFiles { .. } => "SEARCH_TOO_MANY_FILES",
             SearchError::BadGlob { .. } => "SEARCH_BAD_GLOB",
             SearchError::UnknownType { .. } => "SEARCH_UNKNOWN_TYPE",
             SearchError::UnknownLanguage { .. } => "SEARCH_UNKNOWN_LANGUAGE",

@@ -1,8 +1,8 @@
-//! Searches a project's files: text, paths and code structure.
+//! The tools on a project's files: they search, outline, compare and edit them.
 //!
-//! A search is a job on an [`orchestrator_worker::Pool`]: many run at once, a large one holds up no small one, each can
-//! be cancelled. It reads files below a [`Root`] and nothing else; it writes nothing, starts no process, and keeps
-//! nothing between searches.
+//! A call is a job on an [`orchestrator_worker::Pool`]: many run at once, a large one holds up no small one, each can be
+//! cancelled. It reads files below a [`Root`] and nothing else. Only editing tools write, and only when told to; only
+//! those of git start a process. What a model is shown of an answer goes through [`redact`].
 //!
 //! Invariants:
 //!
@@ -26,19 +26,26 @@
 
 mod answer;
 mod collect;
-#[allow(dead_code, reason = "what editing tools are made of")]
+pub mod diff;
 mod edit;
 mod error;
+pub mod git;
 pub mod glob;
 pub mod grep;
+pub mod jq;
 mod limit;
 pub mod mgrep;
 mod pattern;
 mod query;
+mod redact;
+pub mod replace;
+pub mod rewrite;
 mod root;
 mod rule;
+mod shape;
 pub mod stats;
 pub mod structural;
+pub mod symbols;
 mod text;
 mod walk;
 
@@ -49,5 +56,6 @@ pub use answer::{Coverage, Cursor};
 pub use error::SearchError;
 pub use limit::*;
 pub use query::{Answer, NAMES, Query, run, schema, start};
+pub use redact::redact;
 pub use root::Root;
 pub use walk::Skipped;

@@ -56,6 +56,14 @@ limits! {
     OPTIONS_BYTES_MAX: usize = 1024 * 1024, "1 MiB";
     /// How deeply JSON may be nested, in options and in files.
     JSON_DEPTH_MAX: usize = 128, "128 levels";
+    /// How many files one call may edit. More is refused, and nothing is written.
+    EDIT_FILES_MAX: usize = 1_000, "1,000";
+    /// The largest jq filter. A longer one is refused.
+    FILTER_BYTES_MAX: usize = 2 * 1024, "2 KiB";
+    /// How much memory a jq filter may ask for, in all. It is stopped then.
+    JSON_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024, "256 MiB";
+    /// How much of what git writes is read. The answer says that it was cut.
+    GIT_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024, "4 MiB";
 }
 
 /// A limit that kept something out of an answer.

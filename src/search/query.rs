@@ -4,7 +4,7 @@ use crate::error::SearchError;
 use crate::limit::{LIMITS, OPTIONS_BYTES_MAX, RESULTS_MAX, TIME_MAX};
 use crate::root::Root;
 use crate::walk::check_length;
-use crate::{glob, grep, mgrep, stats, structural};
+use crate::{diff, git, glob, grep, jq, mgrep, replace, rewrite, stats, structural, symbols};
 use orchestrator_worker::{Job, JobError, Lane, Pool, Scope, Ticket};
 use parking_lot::Mutex;
 use schemars::JsonSchema;
@@ -52,7 +52,6 @@ pub(crate) trait Work: Send + Sync + 'static {
 
 /// Work in one unit, for a tool that walks no tree. It asks [`Scope::is_stopped`] every few milliseconds, and returns
 /// [`stopped`] when it is.
-#[allow(dead_code, reason = "what tools that walk no tree are made of")]
 pub(crate) struct Once<A> {
     run: Mutex<Option<Run<A>>>,
     result: Mutex<Option<Result<A, SearchError>>>,
@@ -190,7 +189,21 @@ tools! {
     "file_stats": FileStats(stats::Options) -> stats::Answer, stats::FileStats,
         "Count the files, bytes and lines of a folder by language, and list its largest files. Honours .gitignore.";
     "ast_search": AstSearch(structural::Options) -> structural::Answer, structural::Structural,
-        "Search code by its structure with an ast-grep pattern such as `console.log($ARG)`.";
+        "Search code by its structure with an ast-grep pattern such as `console.log($ARG)`, or a rule.";
+    "ast_replace": AstReplace(rewrite::Options) -> replace::Answer, rewrite::AstReplace,
+        "Replace code by its structure, in every file that matches. Shows a diff; writes only with `apply`.";
+    "replace": Replace(replace::Options) -> replace::Answer, replace::Replace,
+        "Find and replace text, in every file that matches. Shows a diff; writes only with `apply`.";
+    "diff": Diff(diff::Options) -> diff::Answer, diff::Diff,
+        "Compare two files or texts. Answers a unified diff.";
+    "jq": Jq(jq::Options) -> jq::Answer, jq::Jq, "Run a jq filter on a JSON file or text.";
+    "git_status": GitStatus(git::StatusOptions) -> git::StatusAnswer, git::Status,
+        "Which files are not as they were committed.";
+    "git_diff": GitDiff(git::DiffOptions) -> git::DiffAnswer, git::Diff,
+        "What has changed since a commit, is staged, or differs between commits.";
+    "git_log": GitLog(git::LogOptions) -> git::LogAnswer, git::Log, "Commits, newest first.";
+    "symbols": Symbols(symbols::Options) -> symbols::Answer, symbols::Symbols,
+        "Outline of a file or folder: what is defined where. Answers path:line: kind name.";
 }
 
 /// Starts `query` in what `root` reaches, on `pool`. `on_end` is called exactly once, on a worker, and must be short.

@@ -3,77 +3,42 @@
 use crate::answer::{Coverage, Cursor, column, count_of, show};
 use crate::collect::Collector;
 use crate::error::SearchError;
-use crate::limit::{
-    ANSWER_BYTES_MAX, LINE_CHARS_MAX, Limit, PATTERN_BYTES_MAX, PATTERN_DEPTH_MAX, RESULTS_MAX,
-    SYNTAX_DEPTH_MAX, SYNTAX_FILE_BYTES_MAX,
-};
+use crate::limit::{ANSWER_BYTES_MAX, LINE_CHARS_MAX, Limit, RESULTS_MAX};
 use crate::query::{ToText, Tool, check_range, default_path, default_results};
 use crate::root::Root;
-use crate::text::decode_lossy;
-use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length, open_counted};
+use crate::shape::{Shape, read_source};
+use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk};
 use ast_grep_core::meta_var::MetaVariable;
 use ast_grep_core::tree_sitter::StrDoc;
-use ast_grep_core::{AstGrep, Node, NodeMatch, Pattern};
-use ast_grep_language::{LanguageExt, SupportLang};
-use ignore::types::Types;
+use ast_grep_core::{Node, NodeMatch};
+use ast_grep_language::SupportLang;
 use orchestrator_worker::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// The languages whose parsers are compiled in, by the name to use and other names that are understood.
-///
-/// ast-grep panics on the first use of a language that its cargo features left out, so what is not listed here is
-/// refused before it is asked. A test parses with each of them.
-const LANGUAGES: &[(SupportLang, &[&str])] = &[
-    (SupportLang::Bash, &["bash", "sh"]),
-    (SupportLang::C, &["c"]),
-    (SupportLang::Cpp, &["cpp", "c++", "cc", "cxx"]),
-    (SupportLang::CSharp, &["csharp", "cs"]),
-    (SupportLang::Css, &["css"]),
-    (SupportLang::Dart, &["dart"]),
-    (SupportLang::Elixir, &["elixir", "ex"]),
-    (SupportLang::Go, &["go", "golang"]),
-    (SupportLang::Haskell, &["haskell", "hs"]),
-    (SupportLang::Hcl, &["hcl", "terraform"]),
-    (SupportLang::Html, &["html"]),
-    (SupportLang::Java, &["java"]),
-    (SupportLang::JavaScript, &["javascript", "js", "jsx"]),
-    (SupportLang::Json, &["json"]),
-    (SupportLang::Kotlin, &["kotlin", "kt"]),
-    (SupportLang::Lua, &["lua"]),
-    (SupportLang::Markdown, &["markdown", "md"]),
-    (SupportLang::Nix, &["nix"]),
-    (SupportLang::Php, &["php"]),
-    (SupportLang::Python, &["python", "py"]),
-    (SupportLang::Ruby, &["ruby", "rb"]),
-    (SupportLang::Rust, &["rust", "rs"]),
-    (SupportLang::Scala, &["scala"]),
-    (SupportLang::Solidity, &["solidity", "sol"]),
-    (SupportLang::Swift, &["swift"]),
-    (SupportLang::TypeScript, &["typescript", "ts"]),
-    (SupportLang::Tsx, &["tsx"]),
-    (SupportLang::Yaml, &["yaml", "yml"]),
-    (SupportLang::Zig, &["zig"]),
-];
 
 /// How many nodes of a `$$$NAME` are shown.
 const BOUND_NODES_MAX: usize = 100;
 
-/// Options of a structural search. `pattern` and `language` are required.
+/// Options of a structural search: `pattern` with `language`, or `rule`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "AstSearchOptions")]
 pub struct Options {
     /// One piece of code to look for, as in ast-grep: `$NAME` stands for one node and is returned, the same name twice
     /// for the same code; `$$$ARGS` for any number of nodes; `$_` for any node. Example: `console.log($$$ARGS)`.
-    pub pattern: String,
-    /// The language of the pattern and of the files to search, such as `typescript`, `tsx`, `python`, `rust`. Only
-    /// files with the endings of that language are searched: `.ts` and `.tsx` are two languages.
-    pub language: String,
+    #[serde(default)]
+    pub pattern: Option<String>,
+    /// The language of the pattern and of the files to search: `typescript`, `tsx`, `python`, `rust`, … `.ts` and `.tsx`
+    /// are two languages.
+    #[serde(default)]
+    pub language: Option<String>,
+    /// In place of both: an ast-grep rule as YAML, with `language` and `rule`, and `constraints`, `utils`, `transform`,
+    /// `files`, `ignores` where needed.
+    #[serde(default)]
+    pub rule: Option<String>,
     /// The folder or file to search, relative to the project root or absolute inside it.
     #[serde(default = "default_path")]
     pub path: String,
@@ -159,21 +124,11 @@ impl ToText for Answer {
     }
 }
 
-/// Returns the names of the languages that can be searched, for a message.
-pub(crate) fn language_names() -> String {
-    let names: Vec<&str> = LANGUAGES.iter().filter_map(|(_, names)| names.first().copied()).collect();
-    names.join(", ")
-}
-
 /// A prepared structural search.
 pub(crate) struct Structural {
-    language: SupportLang,
-    pattern: Pattern,
-    /// ToText that every match contains; empty when the pattern has none.
-    literal: String,
-    options: Options,
-    /// Decides by name which files are of the language.
-    files: Types,
+    shape: Shape,
+    count_max: usize,
+    after: Option<Cursor>,
     found: Collector<String, Match>,
     is_text_cut: AtomicBool,
 }
@@ -184,19 +139,17 @@ impl Tool for Structural {
     type Work = Walk<Structural>;
 
     fn prepare(root: &Root, options: Options) -> Result<Walk<Structural>, SearchError> {
-        check_length("pattern", options.pattern.len(), PATTERN_BYTES_MAX)?;
         check_range("maxResults", options.max_results, 1, RESULTS_MAX)?;
-        let language = parse_language(&options.language)?;
-        let pattern = compile(&options.pattern, language)?;
+        let [pattern, language, rule] =
+            [&options.pattern, &options.language, &options.rule].map(|text| text.as_deref());
+        let shape = Shape::compile(pattern, language, rule)?;
         let base = root.find(&options.path)?;
         let filter = Filter::compile(&base.path, &options.globs, &[], options.hidden, options.no_ignore)?;
         let visitor = Structural {
-            language,
-            literal: pattern.fixed_string().into_owned(),
-            pattern,
-            files: language.file_types(),
+            shape,
+            count_max: options.max_results as usize,
+            after: options.after,
             found: Collector::new(options.max_results as usize, ANSWER_BYTES_MAX),
-            options,
             is_text_cut: AtomicBool::new(false),
         };
         Ok(Walk::new(base, filter, visitor))
@@ -282,8 +235,11 @@ impl Default for Place {
 }
 
 impl Place {
-    /// Returns the place at `offset`, which is not before this one.
+    /// Returns the place at `offset`. Quick when it is not before this one.
     fn moved_to(self, source: &str, offset: usize) -> Place {
+        if offset < self.offset {
+            return Place::default().moved_to(source, offset);
+        }
         let between = &source[self.offset..offset];
         let lines_count = between.bytes().filter(|byte| *byte == b'\n').count() as u64;
         let column = match between.rfind('\n') {
@@ -296,64 +252,47 @@ impl Place {
 
 impl Visit for Structural {
     fn wants_folder(&self, relative: &str) -> bool {
-        !self.options.after.as_ref().is_some_and(|after| after.is_past_folder(relative))
-            && self.is_open_to(relative)
+        !self.after.as_ref().is_some_and(|after| after.is_past_folder(relative)) && self.is_open_to(relative)
     }
 
     fn wants_file(&self, relative: &str) -> bool {
-        self.files.matched(relative, false).is_whitelist()
-            && self.options.after.as_ref().is_none_or(|after| relative >= after.path.as_str())
+        self.shape.is_for(relative)
+            && self.after.as_ref().is_none_or(|after| relative >= after.path.as_str())
             && self.is_open_to(relative)
     }
 
     fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
-        let Some(opened) = open_counted(file, SYNTAX_FILE_BYTES_MAX, counts) else { return };
-        let mut bytes = Vec::new();
-        if opened.take(SYNTAX_FILE_BYTES_MAX).read_to_end(&mut bytes).is_err() {
-            Counts::add(&counts.unreadable);
-            return;
-        }
-        let Some(source) = decode_lossy(&bytes) else {
-            Counts::add(&counts.binary);
-            return;
-        };
-        if !source.contains(&self.literal) {
-            Counts::add(&counts.searched);
-            return;
-        }
-        let tree = self.language.ast_grep(&source);
-        if is_nested_deeper(&tree, SYNTAX_DEPTH_MAX) {
+        let Some(source) = read_source(file, counts, |bytes| self.shape.may_match(bytes)) else { return };
+        let Some(tree) = self.shape.parse(&source) else {
             Counts::add(&counts.too_deep);
             return;
-        }
+        };
         Counts::add(&counts.searched);
         let mut matches: Vec<Match> = Vec::new();
         let (mut size_bytes, mut start) = (0, Place::default());
-        for found in tree.root().find_all(&self.pattern) {
+        self.shape.each_match(&tree, |found| {
             start = start.moved_to(&source, found.range().start);
-            if self
-                .options
-                .after
-                .as_ref()
-                .is_some_and(|after| after.covers(&file.relative, start.line, start.column))
+            if self.after.as_ref().is_some_and(|after| after.covers(&file.relative, start.line, start.column))
             {
-                continue;
+                return true;
             }
             // One place more than asked for tells that there is more.
-            let is_full = matches.len() > self.options.max_results as usize || size_bytes > ANSWER_BYTES_MAX;
+            let is_full = matches.len() > self.count_max || size_bytes > ANSWER_BYTES_MAX;
             if is_full
                 && matches.last().is_some_and(|last| (last.line, last.column) != (start.line, start.column))
             {
-                break;
-            }
-            if scope.is_stopped() {
-                return;
+                return false;
             }
             let found = self.show(&file.relative, start, start.moved_to(&source, found.range().end), &found);
             size_bytes += match_bytes(&found);
             matches.push(found);
+            !scope.is_stopped()
+        });
+        if !scope.is_stopped() {
+            // A rule may match a node by another that stands before it.
+            matches.sort_by_key(|found| (found.line, found.column));
+            self.found.offer(file.relative.clone(), matches, size_bytes);
         }
-        self.found.offer(file.relative.clone(), matches, size_bytes);
     }
 }
 
@@ -379,54 +318,6 @@ impl Search for Structural {
             column: last.column,
         });
         Ok(Answer { coverage: Coverage::new(counts, limits, timed_out, next), matches: found.items })
-    }
-}
-
-fn parse_language(name: &str) -> Result<SupportLang, SearchError> {
-    let known =
-        LANGUAGES.iter().find(|(_, names)| names.iter().any(|known| known.eq_ignore_ascii_case(name)));
-    match known {
-        Some((language, _)) => Ok(*language),
-        None => Err(SearchError::UnknownLanguage { name: name.chars().take(100).collect() }),
-    }
-}
-
-/// Compiles a pattern, after a check that it is not nested so deeply that compiling it would overflow the stack.
-fn compile(pattern: &str, language: SupportLang) -> Result<Pattern, SearchError> {
-    let bad = |reason: &str| SearchError::BadPattern { reason: reason.to_owned() };
-    if is_nested_deeper(&language.ast_grep(pattern), PATTERN_DEPTH_MAX) {
-        return Err(bad("is nested more than 1,000 levels deep; use a smaller pattern"));
-    }
-    let compiled = Pattern::try_new(pattern, language).map_err(|error| SearchError::BadPattern {
-        reason: format!("{error} Give one complete expression, statement or declaration of the language"),
-    })?;
-    if compiled.has_error() {
-        return Err(bad(
-            "is not valid code of the language; give one complete expression, statement or declaration",
-        ));
-    }
-    Ok(compiled)
-}
-
-/// Returns whether the syntax tree is nested deeper than `depth_max`. Does not recurse.
-fn is_nested_deeper(tree: &AstGrep<StrDoc<SupportLang>>, depth_max: usize) -> bool {
-    let node = tree.root().get_inner_node();
-    let mut cursor = node.walk();
-    let mut depth = 0;
-    loop {
-        if cursor.goto_first_child() {
-            depth += 1;
-            if depth > depth_max {
-                return true;
-            }
-            continue;
-        }
-        while !cursor.goto_next_sibling() {
-            if !cursor.goto_parent() {
-                return false;
-            }
-            depth -= 1;
-        }
     }
 }
 

@@ -14,8 +14,10 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+mod change;
 mod confinement;
 mod edit;
+mod git;
 mod many;
 
 const HANG: Duration = Duration::from_secs(60);
@@ -534,7 +536,7 @@ fn mistakes_are_told_with_their_place() {
         ),
         ("glob_search", json!({"pattern": "a["}), "SEARCH_BAD_GLOB", "pattern: "),
         ("glob_search", json!({"pattern": "./"}), "SEARCH_BAD_PATTERN", "pattern: is empty"),
-        ("ast_search", json!({"pattern": "f()"}), "SEARCH_BAD_OPTIONS", "missing field `language`"),
+        ("ast_search", json!({"pattern": "f()"}), "SEARCH_BAD_OPTIONS", "language: expected the language"),
         (
             "ast_search",
             json!({"pattern": "f()", "language": "cobol"}),
@@ -654,7 +656,7 @@ fn what_is_nested_as_deeply_as_allowed_is_searched() {
 /// Breaks if a language in the table has no parser compiled in, which ast-grep answers with a panic.
 #[test]
 fn every_language_offered_can_be_parsed() {
-    for name in structural::language_names().split(", ") {
+    for name in crate::shape::language_names().split(", ") {
         let folder = project(&[]);
         let answer = ast(&folder, json!({"pattern": "$A", "language": name}));
         assert!(answer.matches.is_empty(), "{name}");
@@ -787,7 +789,7 @@ fn when_its_time_is_over_a_search_gives_what_it_has() {
 fn schemas_describe_every_option_and_result() {
     let schema = crate::schema();
     assert_eq!(schema["tools"]["grep_search"]["options"]["required"], json!(["pattern"]));
-    assert_eq!(schema["tools"]["ast_search"]["options"]["required"], json!(["pattern", "language"]));
+    assert_eq!(schema["tools"]["replace"]["options"]["required"], json!(["pattern", "replacement"]));
     let tools = schema["tools"].as_object().unwrap().iter();
     let mut objects: Vec<(&String, &Value)> = tools.map(|(name, tool)| (name, &tool["options"])).collect();
     for (name, options) in &objects {
