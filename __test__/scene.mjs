@@ -37,10 +37,13 @@ before(async () => {
   spec = `${NAME}@${version}`
   home = createHome()
   stage.host = await start()
-  const installed = join(home, ".cache/opencode/packages", spec, "node_modules", NAME)
-  const path = join(installed, "index.js")
+  const path = installed("index.js")
   Object.assign(native, { path, ...(await import(pathToFileURL(path).href)) })
 })
+
+/** Where a file of the package is that OpenCode has installed. */
+const installed = (file) => join(home, ".cache/opencode/packages", spec, "node_modules", NAME, file)
+export const installedPlugin = () => pathToFileURL(installed("dist/server.js")).href
 
 after(async () => {
   await stage.host?.stop()

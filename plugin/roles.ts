@@ -26,7 +26,9 @@ export interface Registered {
 
 type Rules = Record<string, string | Record<string, string>>
 
-const SEARCH = { grep_search: "allow", glob_search: "allow", ast_search: "allow" }
+const allow = (...tools: string[]) => Object.fromEntries(tools.map((tool) => [tool, "allow"]))
+/** What every role finds its way with. */
+const SEARCH = allow("grep_search", "glob_search", "symbols")
 /** Reading, as the host allows it by default: files with secrets need asking, and a session nobody watches cannot ask. */
 const READ = { "*": "allow", "*.env": "deny", "*.env.*": "deny", "*.env.example": "allow" }
 /** Roles that only look: everything else is off. */
@@ -36,12 +38,12 @@ export const ROLES: Record<RoleName, { prompt: string; description: string; perm
   commander: {
     prompt: commander,
     description: "Speaks for a mission in the session in which it was started.",
-    permission: { ...LOOK, mission_status: "allow", revise_plan: "allow" },
+    permission: { ...LOOK, ...allow("mission_status", "revise_plan", "git_status") },
   },
   planner: {
     prompt: planner,
     description: "Plans a mission.",
-    permission: { ...LOOK, submit_plan: "allow" },
+    permission: { ...LOOK, ...allow("submit_plan", "mgrep", "ast_search", "file_stats", "git_log") },
   },
   worker: {
     prompt: worker,
@@ -49,7 +51,7 @@ export const ROLES: Record<RoleName, { prompt: string; description: string; perm
     // A worker works as the user's own agent would, but delegates nothing, asks nobody, and keeps no list of its own.
     permission: {
       ...SEARCH,
-      submit_work: "allow",
+      ...allow("submit_work", "ast_search", "replace", "sed_replace", "ast_replace", "jq", "git_diff"),
       // Ours do all that these do.
       grep: "deny",
       glob: "deny",
@@ -63,7 +65,7 @@ export const ROLES: Record<RoleName, { prompt: string; description: string; perm
   reviewer: {
     prompt: reviewer,
     description: "Reviews the work of a mission.",
-    permission: { ...LOOK, submit_review: "allow" },
+    permission: { ...LOOK, ...allow("submit_review", "git_status", "git_diff", "diff") },
   },
   searcher: {
     prompt: searcher,

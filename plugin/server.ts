@@ -19,7 +19,7 @@ import {
 } from "./native.ts"
 import type { Answer, Event, Limits, Scheduling } from "./protocol.ts"
 import { register, ROLES, type CommandName, type Registered, type RoleName } from "./roles.ts"
-import { createTools, definitions } from "./tools.ts"
+import { createTools, definitions, OPTIONAL_TOOLS } from "./tools.ts"
 import { createWatch, limitSilence } from "./watch.ts"
 
 /** Agents of the host that work for a session without being its turn. */
@@ -33,7 +33,7 @@ const MODEL_WAIT_MS = 2_000
 
 async function server(input: PluginInput, options?: PluginOptions): Promise<Hooks> {
   const { client, directory } = input
-  const { replaceBuiltins, ...settings } = settingsOf(options)
+  const { replaceBuiltins, maskSecrets, tools: enabled, ...settings } = settingsOf(options)
   const { limits } = settings
   const shutdownMs = limits.shutdownMs ?? limitsTable().find(({ name }) => name === "shutdownMs")?.default ?? 0
   const models = new Map<string, Model>()
@@ -61,13 +61,31 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     failed,
   })
   const watch = createWatch(effects, post)
-  const own = createTools(directory, () => engine, {
+  const own = createTools({
+    directory,
+    engine: () => engine,
     isOwned: (session) => effects.owns(session),
     show: follow.say,
+    refusal: (session, path) => refusalOf(session, "edit", { filePath: path }),
+    enabled,
+    maskSecrets,
   })
   const tools = { ...own, ...(replaceBuiltins ? builtins() : {}) }
   /** Runs while another process has the project, to carry its missions on when that ends. */
   let succession: ReturnType<typeof setInterval> | undefined
+
+  /** Why a call that would write may not be made; `undefined` when it may, or writes nothing. */
+  async function refusalOf(session: string, tool: string, args: unknown): Promise<string | undefined> {
+    if (!engine) return undefined
+    const answer = await engine
+      .ask({ type: "mayCall", session, tool, args })
+      // An engine that has just been closed answers nothing, and then guards nothing either.
+      .catch((error: unknown) => failed("asking for a lease", error))
+    const verdict = answer as { allowed: boolean; reason?: string; unavailable?: boolean } | undefined
+    // While the engine is being rebuilt nobody knows who holds what; the user's own sessions need no lease.
+    if (verdict?.allowed !== false || (verdict.unavailable && !effects.owns(session))) return undefined
+    return verdict.reason ?? "This session may not write."
+  }
 
   /** The model with which the user's session speaks; its children use the same. */
   async function modelOf(root: string): Promise<Model | undefined> {
@@ -271,15 +289,8 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
         point: "tool.execute.before",
         name: "orchestrator.ownership",
         async run({ tool, sessionID }, { args }) {
-          if (!engine) return
-          const answer = await engine
-            .ask({ type: "mayCall", session: sessionID, tool, args: args ?? null })
-            // An engine that has just been closed answers nothing, and then guards nothing either.
-            .catch((error: unknown) => failed("asking for a lease", error))
-          const verdict = answer as { allowed: boolean; reason?: string; unavailable?: boolean } | undefined
-          // While the engine is being rebuilt nobody knows who holds what; the user's own sessions need no lease.
-          if (verdict?.allowed !== false || (verdict.unavailable && !effects.owns(sessionID))) return
-          throw new Error(verdict.reason)
+          const reason = await refusalOf(sessionID, tool, args ?? null)
+          if (reason !== undefined) throw new Error(reason)
         },
       }),
       handler({
@@ -451,13 +462,21 @@ interface Settings {
   replaceBuiltins: boolean
   /** Whether plans wait for the user. */
   approval: "auto" | "ask"
+  /** Whether secrets are masked in what tools answer to a model. */
+  maskSecrets: boolean
+  /** `false` for tools that are switched off. */
+  tools: Record<string, boolean>
 }
 
 /** @throws Error naming every mistake in the plugin's options */
 function settingsOf(options: PluginOptions = {}): Settings {
   const mistakes = checkOptions(options)
-  const { limits = {}, replaceBuiltins = false, approval = "auto", ...scheduling } = options
-  if (mistakes.length === 0) return { limits, replaceBuiltins, approval, scheduling } as Settings
+  const { limits = {}, replaceBuiltins = false, approval = "auto", maskSecrets = true, tools = {}, ...scheduling } = options
+  for (const name of Object.keys(tools ?? {})) {
+    if (OPTIONAL_TOOLS.includes(name)) continue
+    mistakes.push({ path: `tools.${name}`, message: `no such tool; known are ${OPTIONAL_TOOLS.join(", ")}` })
+  }
+  if (mistakes.length === 0) return { limits, replaceBuiltins, approval, maskSecrets, tools, scheduling } as Settings
   const lines = mistakes.map(({ path, message }) => `${path}: ${message}`)
   throw new Error(`options of the orchestrator plugin: ${lines.join("; ")}`)
 }

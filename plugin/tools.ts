@@ -1,9 +1,22 @@
 /**
- * The tools of a mission: typed blanks that a role fills in, and searches. Arguments go to the native side as they are;
- * it validates them and answers with the path of every mistake.
+ * The tools of a mission: typed blanks that a role fills in, and tools on files. Arguments go to the native side as they
+ * are; it validates them and answers with the path of every mistake. What only the host can say is asked here: whether a
+ * folder outside the project may be reached, and whether files may be edited.
  */
+import { join, relative } from "node:path"
 import type { ToolContext, ToolDefinition, ToolResult } from "@opencode-ai/plugin"
-import { blankSchema, readReview, toolSchemas, toolText, type Engine, type ToolName } from "./native.ts"
+import {
+  astReplace,
+  blankSchema,
+  OrchestratorError,
+  readReview,
+  replace,
+  toolSchemas,
+  toolText,
+  type Engine,
+  type ToolContext as Reach,
+  type ToolName,
+} from "./native.ts"
 import type { Answer } from "./protocol.ts"
 
 /** A tool as it is registered. */
@@ -23,31 +36,53 @@ const BLANKS = {
   revise_plan: { blank: "revision", description: "Change the plan of the running mission. The answer names every mistake, or says it was taken." },
 } as const
 
-/** The native tools that roles use. */
-const NATIVE: readonly ToolName[] = ["grep_search", "glob_search", "ast_search"]
+/** Names that models know a tool by. What they take is described once, so that a request carries it once. */
+const ALIASES: Record<string, ToolName> = { sed_replace: "replace" }
+
+/** The tools that write files, with what says beforehand which. */
+const EDITING = { replace, ast_replace: astReplace }
+
+const described = toolSchemas()
+
+/** The tools on files, by the name under which a model calls them. */
+const FILE_TOOLS: Record<string, ToolName> = {
+  ...Object.fromEntries((Object.keys(described) as ToolName[]).map((name) => [name, name])),
+  ...ALIASES,
+}
+
+/** The tools that the plugin's options can switch off. A mission cannot do without the others. */
+export const OPTIONAL_TOOLS: readonly string[] = Object.keys(FILE_TOOLS)
 
 /** Every tool we register; ordinary sessions are not shown any. */
-export const TOOL_NAMES = [...Object.keys(BLANKS), "mission_status", ...NATIVE]
+export const TOOL_NAMES = [...Object.keys(BLANKS), "mission_status", ...OPTIONAL_TOOLS]
 
-/**
- * Makes the tools. `engine` gives the engine of the project if it is open; `show` puts a text in the place of the
- * answer in one of the user's own sessions, which are those that are not `isOwned`.
- */
-export function createTools(
-  directory: string,
-  engine: () => Engine | undefined,
-  users: { isOwned(session: string): boolean; show(session: string, text: string): void },
-): Record<string, Tool> {
+/** What tools ask of the rest of the plugin, and what its options say of them. */
+export interface ToolHost {
+  directory: string
+  /** The engine of the project if it is open. */
+  engine(): Engine | undefined
+  /** Whether a session is one of a mission; the others are the user's own. */
+  isOwned(session: string): boolean
+  /** Puts a text in the place of the answer in one of the user's own sessions. */
+  show(session: string, text: string): void
+  /** Why a session may not write a file, given relative to the project; `undefined` when it may. */
+  refusal(session: string, path: string): Promise<string | undefined>
+  /** `false` for those that are switched off. */
+  enabled: Record<string, boolean>
+  maskSecrets: boolean
+}
+
+export function createTools({ directory, engine, isOwned, show, refusal, enabled, maskSecrets }: ToolHost): Record<string, Tool> {
   /** Takes a review that the user asked for, of no mission. */
   function review(args: unknown, { sessionID }: ToolContext): Answer {
     const answer = readReview(args)
     if (answer.kind === "refused") return answer
-    users.show(sessionID, answer.text)
+    show(sessionID, answer.text)
     return { ...answer, text: "Taken, and shown to the user. End your turn with one short sentence." }
   }
 
   async function submit(name: keyof typeof BLANKS, args: unknown, context: ToolContext): Promise<Answer> {
-    if (name === "submit_review" && !users.isOwned(context.sessionID)) return review(args, context)
+    if (name === "submit_review" && !isOwned(context.sessionID)) return review(args, context)
     const open = engine()
     if (!open) return { kind: "refused", code: "NO_MISSION", text: NO_MISSION }
     const { sessionID: session } = context
@@ -82,15 +117,64 @@ export function createTools(
       execute: async (args, context) => (await submit(name as keyof typeof BLANKS, args, context)).text,
     }
   }
-  const schemas = toolSchemas()
-  for (const name of NATIVE) {
+  for (const [name, native] of Object.entries(FILE_TOOLS)) {
+    if (enabled[name] === false) continue
+    const { description, options } = described[native]
+    const isAlias = name !== native
     tools[name] = {
-      description: schemas[name].description,
-      schema: lean(schemas[name].options),
-      execute: (args, context) => toolText(name, args, { cwd: directory, signal: context.abort }),
+      description: isAlias ? `The same as ${native}, with its arguments.` : description,
+      schema: isAlias ? { type: "object" } : lean(options),
+      execute: (args, context) => onFiles(native, args, context),
     }
   }
+
+  /** Runs a tool on files, after what it needs leave for has got it. */
+  async function onFiles(name: ToolName, args: unknown, context: ToolContext): Promise<string> {
+    const reach: Reach = { cwd: directory, signal: context.abort, maskSecrets }
+    if (!(name in EDITING) || !isApplied(args)) return reaching(reach, context, (reach) => toolText(name, args, reach))
+    return reaching(reach, context, async (reach) => {
+      // Which files are meant is known only after a search: first it is made without a change.
+      const preview = await EDITING[name as keyof typeof EDITING]({ ...args, apply: false }, reach)
+      const files = preview.files.map(({ path }) => path)
+      for (const reason of await Promise.all(files.map((file) => refusal(context.sessionID, file)))) {
+        if (reason !== undefined) throw new Error(`Nothing was changed. ${reason}`)
+      }
+      if (files.length > 0) {
+        const patterns = files.map((file) => relative(context.worktree, join(directory, file)))
+        await ask(context, "edit", patterns, ["*"], { filepath: patterns.join(", "), diff: preview.diff }, "Nothing was changed")
+      }
+      return toolText(name, args, { ...reach, leased: files })
+    })
+  }
+
   return tools
+}
+
+function isApplied(args: unknown): args is { apply: true; pattern: string; replacement: string } {
+  return typeof args === "object" && args !== null && "apply" in args && args.apply === true
+}
+
+/** Runs a tool; when it needs a folder outside the project the user's permissions are asked, and it runs again. */
+async function reaching(reach: Reach, context: ToolContext, run: (reach: Reach) => Promise<string>): Promise<string> {
+  try {
+    return await run(reach)
+  } catch (error) {
+    const folder = error instanceof OrchestratorError ? error.folder : undefined
+    if (folder === undefined || reach.granted?.includes(folder)) throw error
+    const pattern = join(folder, "*")
+    await ask(context, "external_directory", [pattern], [pattern], { filepath: folder, parentDir: folder }, (error as Error).message)
+    return reaching({ ...reach, granted: [...(reach.granted ?? []), folder] }, context, run)
+  }
+}
+
+/** Asks for one of the host's permissions. @throws Error that says `without` and why, when it is denied */
+async function ask(context: ToolContext, permission: string, patterns: string[], always: string[], metadata: object, without: string) {
+  try {
+    await context.ask({ permission, patterns, always, metadata })
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new Error(`${without}: the permission ${permission} was denied for ${patterns.join(", ")}. ${why}`, { cause })
+  }
 }
 
 /** Leaves out what only a validator would use: every request of every session carries these schemas. */

@@ -164,8 +164,10 @@ pub fn check_options(options_json: String) -> Result<String> {
 
 /// Every mistake in the plugin's options, unknown names included.
 fn mistakes_in(options: &Map<String, Value>) -> Vec<Mistake> {
-    let known: Vec<_> =
-        ["limits", "approval", "replaceBuiltins"].into_iter().chain(Scheduling::OPTIONS).collect();
+    let known: Vec<_> = ["limits", "approval", "replaceBuiltins", "maskSecrets", "tools"]
+        .into_iter()
+        .chain(Scheduling::OPTIONS)
+        .collect();
     let unknown = options.keys().filter(|name| !known.contains(&name.as_str()));
     let mut mistakes: Vec<_> = unknown
         .map(|name| Mistake {
@@ -174,9 +176,19 @@ fn mistakes_in(options: &Map<String, Value>) -> Vec<Mistake> {
         })
         .collect();
     mistakes.extend(options.get("limits").and_then(|limits| Limits::parse(limits).err()).unwrap_or_default());
-    if let Some(other) = options.get("replaceBuiltins").filter(|value| !value.is_boolean()) {
-        let message = format!("expected true or false, found {other}");
-        mistakes.push(Mistake { path: "replaceBuiltins".into(), message });
+    for name in ["replaceBuiltins", "maskSecrets"] {
+        mistakes.extend(options.get(name).and_then(|value| not_boolean(name.into(), value)));
+    }
+    match options.get("tools") {
+        None => {}
+        Some(Value::Object(tools)) => {
+            mistakes
+                .extend(tools.iter().filter_map(|(name, value)| not_boolean(format!("tools.{name}"), value)));
+        }
+        Some(other) => {
+            let message = format!("expected an object such as {{\"jq\": false}}, found {other}");
+            mistakes.push(Mistake { path: "tools".into(), message });
+        }
     }
     if let Some(other) = options.get("approval").filter(|value| Approval::deserialize(*value).is_err()) {
         let message = format!("expected \"auto\" or \"ask\", found {other}");
@@ -184,6 +196,11 @@ fn mistakes_in(options: &Map<String, Value>) -> Vec<Mistake> {
     }
     mistakes.extend(Scheduling::parse(options).err().unwrap_or_default());
     mistakes
+}
+
+fn not_boolean(path: String, value: &Value) -> Option<Mistake> {
+    let message = format!("expected true or false, found {value}");
+    (!value.is_boolean()).then_some(Mistake { path, message })
 }
 
 /// The limits with default, range, unit and meaning, as a JSON list.
