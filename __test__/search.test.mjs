@@ -4,14 +4,14 @@
 
 import assert from "node:assert/strict"
 import { spawnSync } from "node:child_process"
-import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs"
+import { mkdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Worker } from "node:worker_threads"
 import { facade, run } from "./contract.mjs"
 
 const { binding, url: facadeUrl, scratch, native } = await facade()
-const { grep, mgrep, glob, fileStats, astSearch, toolText, closePort, OrchestratorError } = native
+const { grep, mgrep, glob, fileStats, astSearch, toolText, warm, closePort, OrchestratorError } = native
 
 const cwd = join(scratch, "project")
 mkdirSync(join(cwd, "src"), { recursive: true })
@@ -54,6 +54,27 @@ function countingSignal() {
 }
 
 const checks = {
+  async "searches with an index see every change"() {
+    // Without it a model is shown a project as it was.
+    const indexed = join(scratch, "indexed")
+    mkdirSync(join(indexed, "src"), { recursive: true })
+    for (let index = 0; index < 50; index++) writeFileSync(join(indexed, "src", `${index}.ts`), `const name${index} = 1\n`)
+    const find = async (pattern) => (await grep({ pattern }, { cwd: indexed, index: true })).matches.map(({ path }) => path)
+    if (!(await warm({ cwd: indexed }))) console.log("  (no index on this file system)")
+    for (let round = 0; round < 50; round++) {
+      assert.deepEqual(await find(`marker${round}`), [])
+      writeFileSync(join(indexed, "src", `${round}.ts`), `marker${round}\n`)
+      writeFileSync(join(indexed, `new${round}.ts`), `marker${round}\n`)
+      assert.deepEqual(await find(`marker${round}`), [`new${round}.ts`, `src/${round}.ts`])
+      rmSync(join(indexed, `new${round}.ts`))
+      assert.deepEqual(await find(`marker${round}`), [`src/${round}.ts`])
+    }
+    writeFileSync(join(indexed, ".gitignore"), "src/\n")
+    writeFileSync(join(indexed, ".ignore"), "src/\n")
+    assert.deepEqual(await find("marker"), [])
+    await rejects(warm({ cwd: join(scratch, "nowhere") }), "SEARCH_BAD_ROOT")
+  },
+
   async "grep gives matches with their places"() {
     const answer = await grep({ pattern: "t[wh]" }, { cwd })
     assert.deepEqual(answer.matches, [

@@ -130,7 +130,7 @@ export function createTools({ directory, engine, isOwned, show, refusal, enabled
 
   /** Runs a tool on files, after what it needs leave for has got it. */
   async function onFiles(name: ToolName, args: unknown, context: ToolContext): Promise<string> {
-    const reach: Reach = { cwd: directory, signal: context.abort, maskSecrets }
+    const reach: Reach = { cwd: directory, signal: context.abort, index: true, maskSecrets }
     if (!(name in EDITING) || !isApplied(args)) return reaching(reach, context, (reach) => toolText(name, args, reach))
     return reaching(reach, context, async (reach) => {
       // Which files are meant is known only after a search: first it is made without a change.

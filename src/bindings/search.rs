@@ -23,6 +23,9 @@ struct Reach {
     /// The files that may be written, relative to the project, a folder's with `/` at its end; all when absent.
     #[serde(default)]
     leased: Option<Vec<String>>,
+    /// Whether searches may use an index of the project.
+    #[serde(default)]
+    index: bool,
     /// Whether secrets are masked in an answer that is text.
     #[serde(default = "yes")]
     mask_secrets: bool,
@@ -35,6 +38,7 @@ fn yes() -> bool {
 impl Reach {
     fn open(self) -> Result<Root, SearchError> {
         let root = Root::open(&self.root)?.with_granted(&self.granted);
+        let root = if self.index { root.with_index() } else { root };
         Ok(match self.leased {
             Some(paths) => root.with_lease(&paths),
             None => root,
@@ -44,9 +48,10 @@ impl Reach {
 
 /// Starts the tool called `name`, such as `grep_search`, with `optionsJson`. `reachJson` says where: `root`, the absolute
 /// path of the project; `granted`, absolute folders outside it that may be reached too; `leased`, the paths that may be
-/// written, relative to the project, a folder's with `/` at its end (all when absent); `maskSecrets`, whether secrets are
-/// masked in an answer that is text (they are when absent). The answer comes on `port` under `id`: as an object, or with
-/// `asText` as text for a model. Mistakes in the options come on the port too.
+/// written, relative to the project, a folder's with `/` at its end (all when absent); `index`, whether searches may use an
+/// index of the project; `maskSecrets`, whether secrets are masked in an answer that is text (they are when absent). The
+/// answer comes on `port` under `id`: as an object, or with `asText` as text for a model. Mistakes in the options come on
+/// the port too.
 ///
 /// @throws INVALID_ARGUMENT when `id` is not a whole number from 0, or is in use, or `reachJson` cannot be read;
 /// PORT_CLOSED when the port is closed
@@ -80,6 +85,20 @@ pub fn tool_start(
 #[napi(catch_unwind, ts_args_type = "port: ExternalObject<'Port'>, id: number")]
 pub fn tool_cancel(port: &External<Port>, id: f64) -> napi::Result<(), String> {
     port.cancel(id)
+}
+
+/// Builds the index of the project at `root`, an absolute path, unless there is one. The completion under `id` says whether
+/// searches can use it now.
+///
+/// @throws INVALID_ARGUMENT when `id` is not a whole number from 0, or is in use; PORT_CLOSED when the port is closed
+#[napi(catch_unwind, ts_args_type = "port: ExternalObject<'Port'>, id: number, root: string")]
+pub fn index_start(port: &External<Port>, id: f64, root: String) -> napi::Result<(), String> {
+    port.begin(id, |reply| {
+        let on_end = move |is_ready: bool| reply.finish(json!({ "ok": is_ready }).to_string());
+        let warmed = Root::open(root.as_ref())
+            .and_then(|root| orchestrator_search::warm(Pool::global()?, &root, on_end));
+        warmed.map_err(|error| envelope(Err(error), Form::Object))
+    })
 }
 
 /// Returns what is known of the tools, as JSON: `tools` by name, each with its `description` and the schema of its

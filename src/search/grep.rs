@@ -10,13 +10,14 @@ use crate::limit::{
 use crate::pattern;
 use crate::query::{ToText, Tool, check_range, default_path, default_results};
 use crate::root::Root;
-use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length, open_counted};
+use crate::signature::{Need, Signature};
+use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length, open_sized};
 use grep_matcher::Matcher;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{
     BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkContextKind, SinkFinish, SinkMatch,
 };
-use orchestrator_worker::Scope;
+use orchestrator_worker::{Buffers, Scope};
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -193,6 +194,7 @@ impl ToText for Answer {
 /// A prepared text search.
 pub(crate) struct Grep {
     matcher: RegexMatcher,
+    need: Need,
     searcher: SearcherBuilder,
     options: Options,
     /// Searchers and matchers not in use. Each holds buffers worth keeping; a matcher shared by threads contends.
@@ -231,7 +233,9 @@ impl Tool for Grep {
             word: options.word,
             multiline: options.multiline,
         };
+        let ignore_case = syntax.ignore_case || syntax.smart_case;
         let visitor = Grep {
+            need: Need::of(&[&options.pattern], syntax.fixed_strings, ignore_case),
             matcher: compile(&[&options.pattern], syntax)?.as_ref().clone(),
             searcher,
             options,
@@ -261,8 +265,8 @@ impl Grep {
         counts: &Counts,
         scope: &Scope<'_>,
     ) {
-        let Some(opened) = open_counted(file, FILE_BYTES_MAX, counts) else { return };
-        let reader = StoppableReader { file: opened.take(FILE_BYTES_MAX), scope };
+        let Some((opened, size_bytes)) = open_sized(file, FILE_BYTES_MAX, counts) else { return };
+        let mut reader = StoppableReader { file: opened.take(FILE_BYTES_MAX), scope };
         let mut sink = Collect {
             grep: self,
             matcher,
@@ -274,7 +278,21 @@ impl Grep {
             count: 0,
             is_binary: false,
         };
-        if searcher.search_reader(matcher, reader, &mut sink).is_err() {
+        let buffer = usize::try_from(size_bytes).ok().and_then(|size_bytes| BUFFERS.take(size_bytes));
+        let searched = match buffer {
+            Some(mut buffer) if !buffer.is_empty() => match reader.fill(&mut buffer) {
+                Ok(read_bytes) if read_bytes == buffer.len() && is_plain(&buffer) => {
+                    searcher.search_slice(matcher, &buffer, &mut sink)
+                }
+                Ok(read_bytes) => {
+                    let whole = (&buffer[..read_bytes]).chain(reader);
+                    searcher.search_reader(matcher, whole, &mut sink)
+                }
+                Err(error) => Err(error),
+            },
+            Some(_) | None => searcher.search_reader(matcher, reader, &mut sink),
+        };
+        if searched.is_err() {
             // Unless the reader was stopped, which the job's end tells, the file could not be read to its end.
             if !scope.is_stopped() {
                 Counts::add(&counts.unreadable);
@@ -311,6 +329,10 @@ impl Visit for Grep {
             Output::Files | Output::Counts => relative <= after.path.as_str(),
         };
         !self.options.after.as_ref().is_some_and(is_past) && self.is_open_to(relative)
+    }
+
+    fn may_match(&self, signature: &Signature) -> bool {
+        signature.may_have(&self.need)
     }
 
     fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
@@ -420,10 +442,35 @@ pub(crate) fn file_bytes(found: &FileMatch) -> usize {
     found.path.len() + 32
 }
 
+/// What small files are read into.
+static BUFFERS: Buffers = Buffers::new();
+
+/// Returns whether the bytes of a file are text as they are: without NUL, and without a mark of their encoding.
+fn is_plain(bytes: &[u8]) -> bool {
+    let has_mark = matches!(bytes, [0xef, 0xbb, 0xbf, ..] | [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
+    !has_mark && memchr::memchr(0, bytes).is_none()
+}
+
 /// Reads a file until the job is stopped.
 pub(crate) struct StoppableReader<'a> {
     pub(crate) file: io::Take<std::fs::File>,
     pub(crate) scope: &'a Scope<'a>,
+}
+
+impl StoppableReader<'_> {
+    /// Reads into all of `buffer`, or to the end; returns how much.
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut read_bytes = 0;
+        while read_bytes < buffer.len() {
+            match self.read(&mut buffer[read_bytes..]) {
+                Ok(0) => break,
+                Ok(count) => read_bytes += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read_bytes)
+    }
 }
 
 impl Read for StoppableReader<'_> {

@@ -2,7 +2,8 @@
 //!
 //! A call is a job on an [`orchestrator_worker::Pool`]: many run at once, a large one holds up no small one, each can be
 //! cancelled. It reads files below a [`Root`] and nothing else. Only editing tools write, and only when told to; only
-//! those of git start a process. What a model is shown of an answer goes through [`redact`].
+//! those of git start a process. Nothing is kept between calls but compiled patterns and, where it pays, an index that
+//! misses no change. What a model is shown of an answer goes through [`redact`].
 //!
 //! Invariants:
 //!
@@ -32,6 +33,8 @@ mod error;
 pub mod git;
 pub mod glob;
 pub mod grep;
+#[cfg(target_os = "linux")]
+mod index;
 pub mod jq;
 mod limit;
 pub mod mgrep;
@@ -43,6 +46,7 @@ pub mod rewrite;
 mod root;
 mod rule;
 mod shape;
+mod signature;
 pub mod stats;
 pub mod structural;
 pub mod symbols;
@@ -54,6 +58,8 @@ mod tests;
 
 pub use answer::{Coverage, Cursor};
 pub use error::SearchError;
+#[cfg(target_os = "linux")]
+pub use index::warm;
 pub use limit::*;
 pub use query::{Answer, NAMES, Query, run, schema, start};
 pub use redact::redact;

@@ -54,6 +54,14 @@ limits! {
     TIME_MAX: Duration = Duration::from_secs(30), "30 s";
     /// The largest set of options, as JSON. A larger one is refused.
     OPTIONS_BYTES_MAX: usize = 1024 * 1024, "1 MiB";
+    /// The memory that the index of a project may take. A larger project is searched without one.
+    INDEX_BYTES_MAX: usize = 64 * 1024 * 1024, "64 MiB";
+    /// How many projects have an index at a time; the one not used for the longest time goes first.
+    INDEXES_MAX: usize = 4, "4";
+    /// An index pays only for as many files or more.
+    INDEX_FILES_MIN: u64 = 2_000, "2,000";
+    /// The index of a project is built after this many searches of the whole of it.
+    INDEX_SEARCHES_MIN: u32 = 3, "3";
     /// How deeply JSON may be nested, in options and in files.
     JSON_DEPTH_MAX: usize = 128, "128 levels";
     /// How many files one call may edit. More is refused, and nothing is written.

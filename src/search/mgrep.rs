@@ -9,6 +9,7 @@ use crate::grep::{FileMatch, Match, Output, StoppableReader, Syntax, compile, fi
 use crate::limit::{ANSWER_BYTES_MAX, FILE_BYTES_MAX, Limit, PATTERNS_MAX, RESULTS_MAX};
 use crate::query::{ToText, Tool, check_range, default_path};
 use crate::root::Root;
+use crate::signature::{Need, Signature};
 use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length, open_counted};
 use grep_matcher::Matcher;
 use grep_regex::RegexMatcher;
@@ -167,6 +168,7 @@ struct Kit {
 /// A prepared search for many patterns.
 pub(crate) struct Mgrep {
     any: RegexMatcher,
+    need: Need,
     needles: Vec<Needle>,
     searcher: SearcherBuilder,
     output: Output,
@@ -220,6 +222,7 @@ impl Tool for Mgrep {
         let mut searcher = SearcherBuilder::new();
         searcher.line_number(true).binary_detection(BinaryDetection::quit(0));
         let visitor = Mgrep {
+            need: Need::of(&patterns, syntax.fixed_strings, ignore_case),
             any: any.as_ref().clone(),
             needles: needles.collect(),
             searcher,
@@ -277,6 +280,10 @@ impl Visit for Mgrep {
 
     fn wants_file(&self, relative: &str) -> bool {
         self.needles.iter().any(|needle| needle.is_open_to(self.output, relative))
+    }
+
+    fn may_match(&self, signature: &Signature) -> bool {
+        signature.may_have(&self.need)
     }
 
     fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {

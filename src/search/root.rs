@@ -61,6 +61,17 @@ impl Root {
         self
     }
 
+    /// Lets searches of the whole project use an index, which is built once enough of them were made.
+    pub fn with_index(mut self) -> Root {
+        self.project.is_indexed = true;
+        self
+    }
+
+    /// Returns the project's folder.
+    pub(crate) fn project(&self) -> &Folder {
+        &self.project
+    }
+
     /// Returns the resolved absolute path of the project.
     pub fn path(&self) -> &Path {
         &self.project.path
@@ -163,6 +174,7 @@ pub(crate) struct Folder {
     path: Arc<Path>,
     handle: Arc<Dir>,
     is_project: bool,
+    is_indexed: bool,
 }
 
 /// An entry of a folder that was read.
@@ -175,7 +187,7 @@ impl Folder {
     /// Opens the folder at `path`, which is absolute and without links.
     fn open(path: PathBuf, is_project: bool) -> io::Result<Folder> {
         let handle = Dir::open_ambient_dir(&path, ambient_authority())?;
-        Ok(Folder { path: path.into(), handle: Arc::new(handle), is_project })
+        Ok(Folder { path: path.into(), handle: Arc::new(handle), is_project, is_indexed: false })
     }
 
     /// Returns the absolute path, without links.
@@ -186,6 +198,11 @@ impl Folder {
     /// Returns whether this is the project, and not a folder that was granted outside it.
     pub(crate) fn is_project(&self) -> bool {
         self.is_project
+    }
+
+    /// Returns whether searches may use an index.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.is_indexed
     }
 
     /// Returns the handle, relative to which an edit replaces a file.
@@ -218,6 +235,12 @@ impl Folder {
             }
             Ok(Entry { name: entry.file_name(), file_type })
         }))
+    }
+
+    /// Opens the folder at `path`, which is absolute and this folder or below it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn open_folder(&self, path: &Path) -> io::Result<Dir> {
+        self.handle.open_dir(self.below(path)?)
     }
 
     /// Returns what kind of thing is at `path`, without following it.

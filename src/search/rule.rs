@@ -16,6 +16,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use {
+    ignore::gitignore::gitconfig_excludes_path,
+    std::hash::{DefaultHasher, Hash, Hasher},
+};
 
 /// Which of the files that hold or delimit rules a folder has.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,6 +55,20 @@ impl RuleFiles {
             git: exists(".git"),
             jj: exists(".jj"),
         }
+    }
+
+    /// Returns whether a change of the entry `name` changes the rules of its folder.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn has(name: &OsStr) -> bool {
+        let mut files = RuleFiles::default();
+        files.note(name);
+        !files.is_empty()
+    }
+
+    /// Returns whether the folder is a git repository or worktree.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn has_git(self) -> bool {
+        self.git
     }
 
     fn is_empty(self) -> bool {
@@ -145,6 +164,46 @@ impl Rules {
     }
 }
 
+/// Returns a number that changes when the rules change that hold in `folder` because of what lies above it, or of the
+/// user's settings.
+#[cfg(target_os = "linux")]
+pub(crate) fn fingerprint_above(inside: &Folder, folder: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    if let Some(global) = gitconfig_excludes_path() {
+        hash_file(inside, &global, &mut hasher);
+    }
+    for above in folder.ancestors().skip(1) {
+        for name in [".rgignore", ".ignore", ".gitignore"] {
+            hash_file(inside, &above.join(name), &mut hasher);
+        }
+        let files = RuleFiles::probe(above);
+        (files.git, files.jj).hash(&mut hasher);
+        if files.git {
+            fingerprint_exclude(inside, above).hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}
+
+/// Returns a number that changes when the repository's `info/exclude` does.
+#[cfg(target_os = "linux")]
+pub(crate) fn fingerprint_exclude(inside: &Folder, repository: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    if let Some(path) = exclude_path(inside, repository) {
+        hash_file(inside, &path, &mut hasher);
+    }
+    hasher.finish()
+}
+
+#[cfg(target_os = "linux")]
+fn hash_file(inside: &Folder, path: &Path, hasher: &mut DefaultHasher) {
+    let mut text = Vec::new();
+    let is_read = open_rules(inside, path)
+        .and_then(|(file, _)| file.take(IGNORE_FILE_BYTES_MAX + 1).read_to_end(&mut text))
+        .is_ok();
+    (path, is_read, text).hash(hasher);
+}
+
 /// Reads one file of rules for `folder`. A file that is not there, is no regular file or is too large has no effect.
 fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Gitignore {
     let Ok((file, size_bytes)) = open_rules(inside, path) else { return Gitignore::empty() };
@@ -168,9 +227,13 @@ fn open_rules(inside: &Folder, path: &Path) -> io::Result<(File, u64)> {
 
 /// Reads `info/exclude` of the repository at `folder`, which a worktree or submodule keeps elsewhere.
 fn read_exclude(inside: &Folder, folder: &Path) -> Gitignore {
+    exclude_path(inside, folder).map_or_else(Gitignore::empty, |path| read_rules(inside, folder, &path))
+}
+
+fn exclude_path(inside: &Folder, folder: &Path) -> Option<PathBuf> {
     let git = folder.join(".git");
     let common = if git.is_dir() { Some(git) } else { common_folder(inside, folder, &git) };
-    common.map_or_else(Gitignore::empty, |common| read_rules(inside, folder, &common.join("info/exclude")))
+    Some(common?.join("info/exclude"))
 }
 
 /// Follows a `.git` file (`gitdir: ...`, gitrepository-layout(5)) to the folder that several worktrees share.

@@ -6,10 +6,13 @@
 //! that a full answer ends the search early.
 
 use crate::error::SearchError;
+#[cfg(target_os = "linux")]
+use crate::index::{self, Folders, Indexed};
 use crate::limit::{FILE_BYTES_MAX, GLOB_BYTES_MAX, GLOBS_MAX, TREE_DEPTH_MAX};
 use crate::query::Work;
 use crate::root::{Entry, Folder, Located};
 use crate::rule::{RuleFiles, Rules};
+use crate::signature::Signature;
 use ignore::overrides::{Override, OverrideBuilder};
 use ignore::types::{Types, TypesBuilder};
 use orchestrator_worker::Scope;
@@ -21,6 +24,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -36,6 +41,10 @@ pub(crate) trait Visit: Send + Sync + 'static {
     fn wants_folder(&self, relative: &str) -> bool;
     /// Returns whether the file can matter, judged by its path.
     fn wants_file(&self, relative: &str) -> bool;
+    /// Returns whether a file with this signature may have a result. One that may not is counted without a visit.
+    fn may_match(&self, _signature: &Signature) -> bool {
+        true
+    }
     /// Takes a file that was wanted. Counts it, as searched or as skipped, in `counts`.
     fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>);
 }
@@ -197,6 +206,9 @@ pub(crate) struct Walk<V> {
     visitor: V,
     /// Units that wait or run.
     pending: AtomicUsize,
+    /// What an index knows of the tree, if there is one for it.
+    #[cfg(target_os = "linux")]
+    index: OnceLock<Arc<Folders>>,
 }
 
 impl<V: Search> Work for Walk<V> {
@@ -206,6 +218,12 @@ impl<V: Search> Work for Walk<V> {
     fn begin(self: Arc<Self>, scope: &Scope<'_>) {
         let Located { folder, path, is_folder } = &self.base;
         if *is_folder {
+            #[cfg(target_os = "linux")]
+            if self.is_indexed()
+                && let Some(folders) = index::find(folder)
+            {
+                self.index.get_or_init(|| folders);
+            }
             let above = Rules::above(folder, path);
             self.work(vec![Step::Folder { path: path.clone(), above, depth: 0 }], scope);
         } else {
@@ -220,6 +238,10 @@ impl<V: Search> Work for Walk<V> {
     }
 
     fn answer(&self, timed_out: bool) -> Result<V::Answer, SearchError> {
+        #[cfg(target_os = "linux")]
+        if self.is_indexed() && self.index.get().is_none() && self.base.path == self.base.folder.path() {
+            index::note(&self.base.folder, self.counts.searched.load(Ordering::Relaxed));
+        }
         self.visitor.answer(&self.counts, timed_out)
     }
 }
@@ -227,7 +249,74 @@ impl<V: Search> Work for Walk<V> {
 impl<V: Search> Walk<V> {
     pub(crate) fn new(base: Located, filter: Filter, visitor: V) -> Walk<V> {
         // The unit that begins the walk is the first.
-        Walk { base, filter, counts: Counts::default(), visitor, pending: AtomicUsize::new(1) }
+        let pending = AtomicUsize::new(1);
+        Walk {
+            base,
+            filter,
+            counts: Counts::default(),
+            visitor,
+            pending,
+            #[cfg(target_os = "linux")]
+            index: OnceLock::new(),
+        }
+    }
+
+    /// Returns whether the search sees what an index knows.
+    #[cfg(target_os = "linux")]
+    fn is_indexed(&self) -> bool {
+        let folder = &self.base.folder;
+        folder.is_indexed() && folder.is_project() && !self.filter.hidden && !self.filter.no_ignore
+    }
+
+    /// Takes a folder from the index instead of reading it; returns false when it is not in there.
+    #[cfg(target_os = "linux")]
+    fn take_indexed(&self, path: &Path, above: &Arc<Rules>, depth: usize, steps: &mut Vec<Step>) -> bool {
+        let Some(folders) = self.index.get() else { return false };
+        let below = path.strip_prefix(self.base.folder.path()).unwrap_or(path);
+        let Some(indexed) = folders.get(below) else { return false };
+        let Indexed { files, folders, special, unreadable, .. } = indexed.as_ref();
+        let narrows = !self.filter.globs.is_empty() || !self.filter.types.is_empty();
+        if narrows && *special > 0 {
+            // Which of them the options leave out, only their names tell.
+            return false;
+        }
+        let is_left_out = |path: &Path, is_folder: bool| {
+            self.filter.globs.matched(path, is_folder).is_ignore()
+                || self.filter.types.matched(path, is_folder).is_ignore()
+        };
+        self.counts.special.fetch_add(*special, Ordering::Relaxed);
+        self.counts.unreadable.fetch_add(*unreadable, Ordering::Relaxed);
+        let listed = Arc::new(Listed { path: path.to_owned(), relative: self.base.folder.show(path) });
+        for name in folders.iter().rev() {
+            let path = path.join(name);
+            let is_wanted = !(narrows && is_left_out(&path, true))
+                && self.visitor.wants_folder(&format!("{}/", listed.show(name)));
+            if !is_wanted {
+            } else if depth >= TREE_DEPTH_MAX {
+                self.counts.below_depth.store(true, Ordering::Relaxed);
+            } else {
+                steps.push(Step::Folder { path, above: Arc::clone(above), depth: depth + 1 });
+            }
+        }
+        let (mut searched, mut binary) = (0, 0);
+        for file in files.iter().rev() {
+            if narrows && is_left_out(&path.join(&file.name), false)
+                || !self.visitor.wants_file(&listed.show(&file.name))
+            {
+                continue;
+            }
+            match &file.signature {
+                Some(signature) if !self.visitor.may_match(signature) => {
+                    *if signature.is_binary { &mut binary } else { &mut searched } += 1;
+                }
+                Some(_) | None => {
+                    steps.push(Step::File { above: Arc::clone(&listed), name: file.name.clone() });
+                }
+            }
+        }
+        self.counts.searched.fetch_add(searched, Ordering::Relaxed);
+        self.counts.binary.fetch_add(binary, Ordering::Relaxed);
+        true
     }
 
     fn spawn(self: &Arc<Self>, steps: Vec<Step>, scope: &Scope<'_>) {
@@ -280,6 +369,10 @@ impl<V: Search> Walk<V> {
 
     /// Reads one folder, and adds its files and subfolders to `steps`, the first last.
     fn folder(&self, path: PathBuf, above: &Arc<Rules>, depth: usize, steps: &mut Vec<Step>) {
+        #[cfg(target_os = "linux")]
+        if self.take_indexed(&path, above, depth, steps) {
+            return;
+        }
         let Ok(reader) = self.base.folder.read(&path) else {
             Counts::add(&self.counts.unreadable);
             return;
@@ -357,6 +450,11 @@ impl Listed {
 
 /// Opens a file the walk found, within `size_bytes_max`; counts it as skipped and returns `None` otherwise.
 pub(crate) fn open_counted(file: &FoundFile, size_bytes_max: u64, counts: &Counts) -> Option<File> {
+    open_sized(file, size_bytes_max, counts).map(|(file, _)| file)
+}
+
+/// As [`open_counted`], with the file's size.
+pub(crate) fn open_sized(file: &FoundFile, size_bytes_max: u64, counts: &Counts) -> Option<(File, u64)> {
     debug_assert!(size_bytes_max <= FILE_BYTES_MAX, "no search reads more than the largest file");
     match file.folder.open_file(&file.path) {
         Ok((opened, size_bytes)) if size_bytes > size_bytes_max => {
@@ -367,7 +465,7 @@ pub(crate) fn open_counted(file: &FoundFile, size_bytes_max: u64, counts: &Count
             Counts::add(if is_binary { &counts.binary } else { &counts.too_large });
             None
         }
-        Ok((file, _)) => Some(file),
+        Ok(opened) => Some(opened),
         Err(_unreadable) => {
             Counts::add(&counts.unreadable);
             None

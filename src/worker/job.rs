@@ -1,10 +1,10 @@
 //! A job: what a caller hands in, and what the pool knows of it until it has ended.
 
 use crate::pool::Scope;
+use crate::sync::{AtomicBool, AtomicUsize, Mutex};
 use crossbeam_deque::Injector;
-use parking_lot::Mutex;
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -226,5 +226,73 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
         message.clone()
     } else {
         "no message".to_owned()
+    }
+}
+
+#[cfg(test)]
+#[cfg(loom)]
+mod tests {
+    use super::*;
+    use loom::thread;
+
+    fn state(units_count: usize, ended: &Arc<AtomicUsize>) -> Arc<State> {
+        let ended = Arc::clone(ended);
+        let on_end = move |_outcome| {
+            ended.fetch_add(1, Ordering::SeqCst);
+        };
+        Arc::new(State::new(Lane::Interactive, Duration::from_secs(60), units_count, Box::new(on_end)))
+    }
+
+    /// Ends a unit as a worker does.
+    fn end(state: &State) {
+        if state.end_unit()
+            && let Some((on_end, outcome)) = state.take_end()
+        {
+            on_end(outcome);
+        }
+    }
+
+    /// Breaks if a job ends twice, or never, when its last units end at the same time, one after adding another.
+    #[test]
+    fn a_job_ends_once() {
+        loom::model(|| {
+            let ended = Arc::new(AtomicUsize::new(0));
+            let job = state(2, &ended);
+            let inner = Arc::clone(&job);
+            let other = thread::spawn(move || {
+                assert!(inner.add_unit());
+                end(&inner);
+                end(&inner);
+            });
+            job.stop(JobError::Cancelled);
+            end(&job);
+            other.join().expect("the worker ends");
+            assert_eq!(ended.load(Ordering::SeqCst), 1);
+        });
+    }
+
+    /// Breaks if a unit that is put back is left without a turn: whoever pushes claims one, unless a worker is still to
+    /// look.
+    #[test]
+    fn what_is_pushed_has_a_turn() {
+        loom::model(|| {
+            let job = state(1, &Arc::new(AtomicUsize::new(0)));
+            let (queue, line) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let (inner, inner_queue, inner_line) = (Arc::clone(&job), Arc::clone(&queue), Arc::clone(&line));
+            let pushes = thread::spawn(move || {
+                inner_queue.fetch_add(1, Ordering::SeqCst);
+                if inner.claim_turn() {
+                    inner_line.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            // A worker whose turn has come.
+            let mut taken = 0;
+            if job.claim_turn() {
+                job.begin_turn();
+                taken = queue.swap(0, Ordering::SeqCst);
+            }
+            pushes.join().expect("the other worker ends");
+            assert!(taken + line.load(Ordering::SeqCst) >= 1, "a unit waits, and no turn for it");
+        });
     }
 }

@@ -33,10 +33,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod buffer;
 mod job;
 mod pool;
 mod sleep;
+mod sync;
 
+pub use buffer::{BUFFER_BYTES_MAX, Buffer, BufferCounters, Buffers};
 pub use job::{Job, JobError, Lane, Ticket, UNITS_MAX};
 pub use pool::{
     AGEING_TURNS, APART_MAX, Apart, Counters, FRESH_BUDGET, INTERACTIVE_BUDGET, JOBS_MAX, Pool, QUANTUM,

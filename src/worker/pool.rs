@@ -543,6 +543,7 @@ fn steal<T>(attempt: impl Fn() -> Steal<T>) -> Option<T> {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
     use crate::{Lane, UNITS_MAX};

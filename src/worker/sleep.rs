@@ -9,8 +9,8 @@
 //! - The notification cannot fall between the consumer's look and its sleep: the consumer holds `lock` from before it
 //!   raises `sleepers` until the condition variable releases it, and the producer notifies under `lock`.
 
-use parking_lot::{Condvar, Mutex};
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use crate::sync::{AtomicUsize, Condvar, Mutex, fence};
+use std::sync::atomic::Ordering;
 
 /// Where idle workers of one pool sleep.
 #[derive(Default)]
@@ -46,5 +46,62 @@ impl Sleep {
         fence(Ordering::SeqCst);
         let _guard = self.lock.lock();
         self.wake.notify_all();
+    }
+}
+
+#[cfg(test)]
+#[cfg(loom)]
+mod tests {
+    use super::*;
+    use crate::sync::AtomicBool;
+    use loom::thread;
+    use std::sync::Arc;
+
+    /// Breaks if a wake-up is lost: then the consumer sleeps for ever, which loom reports as a deadlock.
+    #[test]
+    fn what_is_published_before_a_wake_up_is_found() {
+        loom::model(|| {
+            let sleep = Arc::new(Sleep::default());
+            let work = Arc::new(AtomicUsize::new(0));
+            let (inner, published) = (Arc::clone(&sleep), Arc::clone(&work));
+            let consumer = thread::spawn(move || {
+                let mut taken = 0;
+                while taken < 2 {
+                    match published.swap(0, Ordering::SeqCst) {
+                        0 => inner.park_unless(|| published.load(Ordering::SeqCst) > 0),
+                        found => taken += found,
+                    }
+                }
+            });
+            for _ in 0..2 {
+                work.fetch_add(1, Ordering::SeqCst);
+                sleep.wake_one();
+            }
+            consumer.join().expect("the consumer ends");
+        });
+    }
+
+    /// Breaks if a worker sleeps through the end of its pool.
+    #[test]
+    fn every_sleeper_sees_the_end() {
+        loom::model(|| {
+            let sleep = Arc::new(Sleep::default());
+            let closed = Arc::new(AtomicBool::new(false));
+            let sleepers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (sleep, closed) = (Arc::clone(&sleep), Arc::clone(&closed));
+                    thread::spawn(move || {
+                        while !closed.load(Ordering::SeqCst) {
+                            sleep.park_unless(|| closed.load(Ordering::SeqCst));
+                        }
+                    })
+                })
+                .collect();
+            closed.store(true, Ordering::SeqCst);
+            sleep.wake_all();
+            for sleeper in sleepers {
+                sleeper.join().expect("a sleeper ends");
+            }
+        });
     }
 }
