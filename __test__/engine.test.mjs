@@ -8,7 +8,7 @@ import { Worker } from "node:worker_threads"
 import { facade, run } from "./contract.mjs"
 
 const { binding, url: facadeUrl, scratch, native } = await facade()
-const { blankSchema, checkOptions, exportJournal, hasJournal, openEngine, OrchestratorError, readMissions, verifyJournal } = native
+const { blankSchema, checkOptions, exportJournal, hasJournal, openEngine, OrchestratorError, readMissions, replayJournal, verifyJournal } = native
 
 // The addon does not keep Node alive, and most checks wait for its notices.
 const alive = setInterval(() => {}, 60_000)
@@ -117,6 +117,12 @@ const checks = {
     assert.equal(mission.stage, "sealed")
     const head = verifyJournal(directory)
     assert.ok(head.sequence > 10)
+    const replayed = replayJournal(directory, "m1")
+    assert.equal(replayed.divergence, null)
+    assert.equal(replayed.records, head.sequence)
+    assert.ok(replayed.effects > 10)
+    assert.equal(replayed.mission.stage, "sealed")
+    assert.throws(() => replayJournal(directory, "m7"), { code: "INVALID_ARGUMENT" })
     const file = join(directory, "journal.ndjson")
     assert.deepEqual(exportJournal(directory, file), head)
     assert.equal(readFileSync(file, "utf8").trimEnd().split("\n").length, head.sequence)

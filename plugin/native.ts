@@ -446,6 +446,31 @@ export function exportJournal(directory: string, file: string): { sequence: numb
   return JSON.parse(native(() => binding.exportJournal(resolvePath(directory), resolvePath(file))))
 }
 
+/** What a replay of a journal gave. */
+export interface ReplayReport {
+  /** Records that were taken again, and effects that were compared. */
+  records: number
+  effects: number
+  /** The missions of the journal, such as `m1`, and how the one asked for stands after the replay. */
+  missions: string[]
+  mission: MissionSummary | null
+  /** BLAKE3 of the whole state after the replay; the same on every machine. */
+  state: string
+  /** The first record on which another decision is made now: what was decided then, and what is decided now. */
+  divergence: { sequence: number; event: Event; decided: unknown; replayed: unknown } | null
+}
+
+/**
+ * Takes every event of a project's journal again and compares what is decided now with what was decided then, byte for
+ * byte. Changes nothing. Ends at the first record that differs.
+ *
+ * @throws OrchestratorError with a code that begins with `JOURNAL_` and the sequence number of the record at fault, or
+ * `INVALID_ARGUMENT` when there is no such mission
+ */
+export function replayJournal(directory: string, mission?: string): ReplayReport {
+  return JSON.parse(native(() => binding.replayJournal(resolvePath(directory), mission ?? null)))
+}
+
 /** Whether a mission has ever been started in the project. */
 export function hasJournal(directory: string): boolean {
   return native(() => binding.hasJournal(resolvePath(directory)))

@@ -12,8 +12,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orchestrator_engine::{
-    Agents, Answer, Approval, CheckSubject, Effect, EffectId, Engine, Event, Handled, HostError, Limits,
-    Millis, MissionId, Question, RequestId, Scheduling, SessionId, paths_written,
+    Agents, Answer, Approval, CheckSubject, Decision, Effect, EffectId, Engine, Event, HostError, Limits,
+    Millis, MissionId, Question, ReplayError, RequestId, Scheduling, SessionId, paths_written,
 };
 use orchestrator_store::todo::{self, Rendered};
 use orchestrator_store::{BODY_BYTES_MAX, Change, Digest, Head, Journal, OwnerLock, StateDir, StoreError};
@@ -114,6 +114,8 @@ const DELEGATING_TOOL: &str = "task";
 const UNTRACKED: EffectId = EffectId(0);
 /// Missions that have left memory which a status says something of.
 const FORMER_SHOWN: usize = 20;
+/// The largest event as JSON: what a record may be, less room for what is decided on it.
+const EVENT_BYTES_MAX: usize = BODY_BYTES_MAX - 64 * 1024;
 const TODO_FILE: &str = ".opencode/todo.md";
 
 impl Driver {
@@ -263,6 +265,12 @@ impl From<StoreError> for Fault {
     }
 }
 
+impl From<ReplayError> for Fault {
+    fn from(error: ReplayError) -> Self {
+        Self { code: error.code().to_owned(), message: error.to_string() }
+    }
+}
+
 impl Worker {
     fn run(mut self) {
         // The lock is ours, so whoever had the project before is gone, or has given it up.
@@ -358,14 +366,19 @@ impl Worker {
         let edited = events.iter().any(|event| matches!(event, Event::TodoEdited { .. }));
         let handled = catch_unwind(AssertUnwindSafe(|| {
             assert!(!panics, "a panic was asked for");
-            let mut bodies = Vec::new();
+            let (mut decisions, mut effects) = (Vec::new(), Vec::new());
             for event in events {
-                handle(&mut core.engine, now, event, &mut bodies, sink);
+                decisions.extend(decide(&mut core.engine, now, event, &mut effects, sink));
             }
             if core.engine.next_deadline().is_some_and(|at| at <= now) {
-                handle(&mut core.engine, now, Event::DeadlinePassed {}, &mut bodies, sink);
+                decisions.extend(core.engine.decide(now, Event::DeadlinePassed {}, &mut effects));
             }
-            let effects: Vec<_> = std::iter::from_fn(|| core.engine.poll_effect()).collect();
+            if let Some(last) = decisions.last_mut() {
+                last.state = Some(core.engine.digest());
+            }
+            // The list of tasks is rendered when all else has been taken.
+            effects.extend(std::iter::from_fn(|| core.engine.poll_effect()));
+            let bodies: Vec<_> = decisions.iter().map(|decision| json!(decision).to_string()).collect();
             (bodies, effects)
         }));
         let (bodies, effects) = match handled {
@@ -721,23 +734,10 @@ impl Worker {
         let mut engine = Engine::default();
         let mut head = Head::GENESIS.sequence;
         for record in records {
-            let body: Body = serde_json::from_slice(record.body.as_ref()).map_err(|error| Fault {
-                code: "JOURNAL_EVENT_UNKNOWN".into(),
-                message: format!(
-                    "record {} is not an event of this version: {error}; install the version that wrote it",
-                    record.sequence
-                ),
-            })?;
-            if let Handled::Ignored(why) = engine.handle(body.at, body.event) {
-                return Err(Fault {
-                    code: "JOURNAL_REPLAY_DIVERGED".into(),
-                    message: format!(
-                        "record {} makes no sense where it stands ({why:?}); install the version that wrote it",
-                        record.sequence
-                    ),
-                });
-            }
-            self.now = self.now.max(body.at);
+            // What has been decided is not held against this version's decisions: a text that reads differently now
+            // must not break a mission that is open.
+            let (decision, _) = engine.repeat_record(record.sequence, &record.body)?;
+            self.now = self.now.max(decision.at);
             head = record.sequence;
         }
         engine.discard_effects();
@@ -801,33 +801,31 @@ impl Worker {
     }
 }
 
-/// A record's body.
-#[derive(Serialize, Deserialize)]
-struct Body {
-    at: Millis,
+/// Feeds one event, and gives its decision if it changed the state. One that is too large for a record is refused.
+fn decide(
+    engine: &mut Engine,
+    now: Millis,
     event: Event,
-}
-
-/// Feeds one event and keeps its record if it changed the state. One that is too large for a record is refused.
-fn handle(engine: &mut Engine, now: Millis, event: Event, bodies: &mut Vec<String>, sink: &Sink) {
-    let body = json!({ "at": now, "event": event }).to_string();
-    if body.len() <= BODY_BYTES_MAX {
-        if engine.handle(now, event) == Handled::Changed {
-            bodies.push(body);
-        }
-        return;
+    effects: &mut Vec<Effect>,
+    sink: &Sink,
+) -> Option<Decision> {
+    let size = json!(event).to_string().len();
+    if size <= EVENT_BYTES_MAX {
+        return engine.decide(now, event, effects);
     }
-    let text = format!("It is {} bytes; at most {BODY_BYTES_MAX} are taken. Make it shorter.", body.len());
+    let text = format!("It is {size} bytes; at most {EVENT_BYTES_MAX} are taken. Make it shorter.");
     if let Some(request) = request_of(&event) {
         let answer = Answer::Refused { code: "BLANK_TOO_LARGE".into(), text };
-        return sink(&Notice::Effects { effects: vec![Effect::Reply { request, answer }] });
+        sink(&Notice::Effects { effects: vec![Effect::Reply { request, answer }] });
+        return None;
     }
     if let Event::SnapshotTaken { effect, .. } = event {
         let event = failed(effect, "LEASE_TOO_LARGE", format!("the lease has too many files: {text}"));
-        return handle(engine, now, event, bodies, sink);
+        return engine.decide(now, event, effects);
     }
     // Whatever else was too large is as good as lost; the engine asks again when it misses it.
     sink(&Notice::Fault { code: "EVENT_TOO_LARGE".into(), message: text, retry_ms: 0, again: false });
+    None
 }
 
 fn request_of(event: &Event) -> Option<RequestId> {

@@ -3,8 +3,8 @@
 use napi::bindgen_prelude::{External, Function};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
-use orchestrator_engine::{Approval, Event, LIMITS, Limits, Mistake, Scheduling, schema};
-use orchestrator_store::{Reader, StateDir, StoreError};
+use orchestrator_engine::{Approval, Engine, Event, LIMITS, Limits, Mistake, Scheduling, schema};
+use orchestrator_store::{Head, Reader, StateDir, StoreError};
 use parking_lot::Mutex;
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde::Deserialize as _;
@@ -147,6 +147,51 @@ pub fn export_journal(directory: String, file: String) -> Result<String> {
         .and_then(|reader| reader.export(target))
         .map_err(|error| coded(error.code(), error.to_string()))?;
     Ok(json!({ "sequence": head.sequence, "hash": head.hash.to_string() }).to_string())
+}
+
+/// Takes every event of a project's journal again, compares what is decided now with what was decided then, and gives
+/// what came of it as JSON. `mission`, such as `m1`, says whose state is told.
+///
+/// @throws INVALID_ARGUMENT when there is no such mission
+#[napi(catch_unwind)]
+pub fn replay_journal(directory: String, mission: Option<String>) -> Result<String> {
+    let state_dir =
+        StateDir::find(directory.as_ref()).map_err(|error| coded(error.code(), error.to_string()))?;
+    let stored = |error: StoreError| coded(error.code(), error.to_string());
+    let reader = Reader::open(&state_dir).map_err(stored)?;
+    let mut engine = Engine::default();
+    let (mut head, mut effects, mut divergence) = (Head::GENESIS, 0, None);
+    for record in reader.records(Head::GENESIS) {
+        let record = record.map_err(stored)?;
+        head = record.head();
+        let (decision, now) = engine
+            .repeat_record(head.sequence, &record.body)
+            .map_err(|error| coded(error.code(), error.to_string()))?;
+        effects += decision.effects.len();
+        divergence = engine.compare(head.sequence, &decision, &now);
+        if divergence.is_some() {
+            break;
+        }
+    }
+    let missions: Vec<_> = engine.missions().keys().map(ToString::to_string).collect();
+    let state = match &mission {
+        None => None,
+        Some(name) => {
+            let found = engine.missions().keys().find(|id| id.to_string() == *name);
+            let summary = found.and_then(|id| engine.summary(*id));
+            if summary.is_none() && divergence.is_none() {
+                let known = if missions.is_empty() { "none".to_owned() } else { missions.join(", ") };
+                let text = format!("mission: there is no {name} in the journal; there are: {known}");
+                return Err(coded("INVALID_ARGUMENT", text));
+            }
+            summary
+        }
+    };
+    Ok(json!({
+        "records": head.sequence, "effects": effects, "missions": missions, "mission": state,
+        "state": engine.digest(), "divergence": divergence,
+    })
+    .to_string())
 }
 
 /// Whether the project has a journal.

@@ -33,6 +33,7 @@ mod attempt;
 mod blank;
 mod budget;
 mod control;
+mod decision;
 mod effect;
 mod event;
 pub mod hook;
@@ -62,6 +63,7 @@ pub use attempt::{Attempt, Subject, Turn};
 pub use blank::{Mistake, Review, ReviewFinding, Verdict, Work, schema};
 pub use budget::{Budget, Experience, Spent};
 pub use control::Wish;
+pub use decision::{DECISION_VERSION, Decision, Divergence, ReplayError};
 pub use effect::{Answer, CheckSubject, Effect, Level, Outcome};
 pub use event::{
     Agents, Approval, CheckReport, Event, FileChange, Finding, HostError, Ignored, Interruption, MissionKind,

@@ -490,8 +490,8 @@ impl Engine {
         let ids: Vec<_> = self.missions.keys().copied().collect();
         for &id in &ids {
             self.enforce_budgets(now, id);
-            // Planners that raced end also while their plan waits for the user.
-            if self.missions[&id].is_under_way() || self.missions[&id].stage == Stage::Approval {
+            // Also while the mission rests: a plan is taken or a task given up then as well.
+            if self.missions[&id].is_open() && !matches!(self.missions[&id].stage, Stage::Stopping { .. }) {
                 self.end_strays(now, id);
             }
             if self.missions[&id].stage == Stage::Executing {

@@ -303,7 +303,7 @@ impl Engine {
         }
         let Some(attempt) = mission.attempts.remove(&id) else { return };
         self.attempt_failed(now, &attempt, &failure);
-        if attempt.subject.is_reading() {
+        if attempt.subject.is_reading() || self.is_beaten(mission_id, &attempt) {
             return;
         }
         let mission = self.mission_mut(mission_id);

@@ -191,7 +191,11 @@ impl Engine {
         let Some((mission_id, id)) = found else {
             return Handled::Ignored(Ignored::StaleEffect);
         };
-        let under_way = self.missions[&mission_id].is_under_way();
+        let mission = &self.missions[&mission_id];
+        let under_way = mission.is_under_way();
+        // A session that would not die is not taken up again, though it carries the attempt's number.
+        let is_fenced = |session: &SessionId| mission.survivors.contains(session);
+        let session = session.filter(|session| !is_fenced(session));
         let attempt = self.attempt_mut(mission_id, id);
         attempt.look_up = None;
         let error = attempt.error.take();

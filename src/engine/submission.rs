@@ -203,6 +203,9 @@ impl Engine {
         if attempt.subject.is_reading() {
             return self.reading_ended(mission_id, attempt);
         }
+        if self.is_beaten(mission_id, &attempt) {
+            return;
+        }
         let session = attempt.session.clone().map(|session| (session, attempt.prompts));
         match (attempt.subject.clone(), attempt.submission.clone()) {
             (Subject::Plan, Some(Submission::Plan { plan })) => {

@@ -92,7 +92,8 @@ pub struct Checks {
 
 impl TaskState {
     /// The attempt that a task waits for.
-    pub(crate) fn attempt(&self) -> Option<AttemptId> {
+    #[must_use]
+    pub fn attempt(&self) -> Option<AttemptId> {
         match self {
             Self::Ready { attempt } | Self::Running { attempt } | Self::Reviewing { attempt } => {
                 Some(*attempt)

@@ -31,6 +31,14 @@ impl Engine {
         true
     }
 
+    /// Whether another attempt has given what this one, which has just ended, was for. Counts the lost race.
+    pub(crate) fn is_beaten(&mut self, id: MissionId, attempt: &Attempt) -> bool {
+        let mission = self.mission_mut(id);
+        let is_beaten = !mission.wants(attempt);
+        mission.counters.races_lost += u64::from(is_beaten);
+        is_beaten
+    }
+
     /// Ends the attempts that nobody waits for any more: those that lost a race, and those that read ahead for work
     /// that is finished.
     pub(crate) fn end_strays(&mut self, now: Millis, id: MissionId) {
