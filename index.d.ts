@@ -188,6 +188,32 @@ export declare function exportJournal(directory: string, file: string): {
     sequence: number;
     hash: string;
 };
+/** What a replay of a journal gave. */
+export interface ReplayReport {
+    /** Records that were taken again, and effects that were compared. */
+    records: number;
+    effects: number;
+    /** The missions of the journal, such as `m1`, and how the one asked for stands after the replay. */
+    missions: string[];
+    mission: MissionSummary | null;
+    /** BLAKE3 of the whole state after the replay; the same on every machine. */
+    state: string;
+    /** The first record on which another decision is made now: what was decided then, and what is decided now. */
+    divergence: {
+        sequence: number;
+        event: Event;
+        decided: unknown;
+        replayed: unknown;
+    } | null;
+}
+/**
+ * Takes every event of a project's journal again and compares what is decided now with what was decided then, byte for
+ * byte. Changes nothing. Ends at the first record that differs.
+ *
+ * @throws OrchestratorError with a code that begins with `JOURNAL_` and the sequence number of the record at fault, or
+ * `INVALID_ARGUMENT` when there is no such mission
+ */
+export declare function replayJournal(directory: string, mission?: string): ReplayReport;
 /** Whether a mission has ever been started in the project. */
 export declare function hasJournal(directory: string): boolean;
 /** What is wrong with the plugin's options from a configuration; empty when they can be used. */

@@ -52,6 +52,7 @@ const FIXTURE_SEEDS: [u64; 3] = [1, 2, 3];
 
 /// Something that happens at a time: an event that reaches the engine, or a step of the host itself.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "they are few")]
 enum Happening {
     Deliver(Event),
     Execute(Effect),
@@ -230,7 +231,7 @@ impl<'a> World<'a> {
             assert!(due.is_none_or(|next| next > self.now), "a deadline that has passed is due again");
         }
         self.batches += 1;
-        if self.batches % DIGEST_EVERY == 0
+        if self.batches.is_multiple_of(DIGEST_EVERY)
             && let Some(last) = decisions.last_mut()
         {
             last.state = Some(self.engine.digest());
@@ -299,11 +300,9 @@ impl<'a> World<'a> {
     fn send(&mut self, effect: Effect) {
         match effect {
             Effect::Reply { answer: Answer::Refused { text, .. }, .. } => assert!(!text.is_empty()),
-            Effect::RenderTodo { text } => {
-                if self.fault_rate > 0 && self.choices.chance(100) {
-                    self.count(Fault::TodoEdited);
-                    self.deliver(10, Event::TodoEdited { text, cut: false });
-                }
+            Effect::RenderTodo { text } if self.fault_rate > 0 && self.choices.chance(100) => {
+                self.count(Fault::TodoEdited);
+                self.deliver(10, Event::TodoEdited { text, cut: false });
             }
             Effect::CancelChecks { effect } => {
                 // Their report comes all the same, sooner and without a verdict.
@@ -619,8 +618,9 @@ thread_local! {
 
 /// Runs, and gives what was done, or where and why it failed.
 fn attempt(choices: &mut Choices, is_told: bool) -> Result<Tally, (String, String)> {
-    catch_unwind(AssertUnwindSafe(|| run(choices, is_told)))
-        .map_err(|_| PANIC.with(|panic| panic.borrow_mut().take()).unwrap_or_default())
+    // The hook has taken down more than the panic brings along.
+    let ended = catch_unwind(AssertUnwindSafe(|| run(choices, is_told))).ok();
+    ended.ok_or_else(|| PANIC.with(|panic| panic.borrow_mut().take()).unwrap_or_default())
 }
 
 /// Minimises a failing run, and gives the text that tells of it.
@@ -724,7 +724,7 @@ fn work(next: &AtomicU64, end: u64) -> Result<Tally, String> {
             }
         };
         assert!(tally.events >= EVENTS_MIN, "seed {seed} has only {} events", tally.events);
-        if seed % 100 == 0 {
+        if seed.is_multiple_of(100) {
             let again = run(&mut Choices::of_script(choices.taken), false);
             assert!(again.journal == tally.journal, "seed {seed} gives another journal from its choices");
         }

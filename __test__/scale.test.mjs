@@ -1,0 +1,67 @@
+/**
+ * Fifty workers at once on the real OpenCode: the caps hold, every task is done, and the test prints the slots over time, how
+ * the attempts came to them, and the memory of the host.
+ */
+import assert from "node:assert/strict"
+import { readFileSync } from "node:fs"
+import { test } from "node:test"
+import { does, scenario, setUp, start, submitPlan, task, until, waitAt } from "./scene.mjs"
+
+const WORKERS = 50
+/** Tasks of the plan: a first wave that fills every slot, and a second that follows it. */
+const FIRST = Array.from({ length: WORKERS }, (_, index) => `a${index}`)
+const SECOND = Array.from({ length: WORKERS / 2 }, (_, index) => `b${index}`)
+
+const megabytes = (pid) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1024
+
+test("fifty workers run at once, no cap is passed, and every task is done", async (t) => {
+  // Without it the numbers of the documentation are wishes: sessions wait for one another, or more run than are allowed.
+  const second = SECOND.map((id, index) => task(id, { depends_on: [`a${index}`] }))
+  const scene = await setUp(t, {
+    limits: { workerSlots: WORKERS, sessions: WORKERS + 5, sessionsPerAgent: WORKERS, sessionsPerProvider: WORKERS + 5, sessionsPerModel: WORKERS + 5 },
+    scenario: scenario({
+      plan: [submitPlan([...FIRST.map((id) => task(id)), ...second])],
+      work: {
+        ...Object.fromEntries(FIRST.map((id) => [id, [waitAt("all"), ...does(id)]])),
+        ...Object.fromEntries(SECOND.map((id) => [id, does(id)])),
+      },
+    }),
+  })
+  // A process of its own, whose memory is that of this mission.
+  const host = await start({ project: scene.directory })
+  t.after(() => host.stop())
+  scene.host = host
+  const session = await scene.createSession()
+  const before = megabytes(host.pid)
+  const samples = []
+  const began = Date.now()
+  const sampler = setInterval(() => {
+    const busy = scene.model.requests.filter(({ agent, endedAt }) => agent === "worker" && endedAt === null).length
+    samples.push({ ms: Date.now() - began, busy, live: scene.mission()?.live ?? 0, megabytes: megabytes(host.pid) })
+  }, 250)
+  t.after(() => clearInterval(sampler))
+
+  const report = scene.command(session, "task", "Fifty at once")
+  const waiting = () => FIRST.filter((id) => scene.asked(`work ${id}`).length > 0)
+  await until("fifty workers are at work", () => waiting().length === WORKERS)
+  assert.equal(scene.mission().live, WORKERS, "each has a session, and nobody else runs")
+  const status = await scene.command(await scene.createSession(), "status")
+  assert.match(status, new RegExp(`worker ${WORKERS} of ${WORKERS}`))
+  scene.open("all")
+  assert.match(await report, new RegExp(`Mission m1 is sealed\\. ${FIRST.length + SECOND.length} of ${FIRST.length + SECOND.length} tasks done`))
+  clearInterval(sampler)
+
+  const { counters, tasks } = scene.mission()
+  assert.ok(tasks.every(({ state, tries }) => state === "done" && tries === 1), "nothing had to be tried twice")
+  for (const id of [...FIRST, ...SECOND]) assert.equal(scene.read(`${id}.txt`), `by ${id}\n`)
+  const live = Math.max(...samples.map((sample) => sample.live))
+  assert.ok(live <= WORKERS + 5, `${live} sessions ran at once`)
+  // A worker, a reviewer for each task, the planner and the master reviewer.
+  assert.equal(counters.admitted, 2 * (FIRST.length + SECOND.length) + 2)
+  assert.ok(counters.local + counters.steals > 0, "successors came to the queue of the slot that did the work before")
+  const peak = Math.max(...samples.map((sample) => sample.megabytes))
+  const overTime = samples.filter((_, index) => index % 4 === 0).map((sample) => `${(sample.ms / 1000).toFixed(0)}s:${sample.live}`)
+  t.diagnostic(`sessions over time ${overTime.join(" ")}`)
+  t.diagnostic(`counters ${JSON.stringify(counters)}`)
+  t.diagnostic(`memory of the host ${before.toFixed(0)} MB before, ${peak.toFixed(0)} MB at most; ${((Date.now() - began) / 1000).toFixed(1)} s`)
+})
