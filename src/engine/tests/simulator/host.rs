@@ -59,7 +59,7 @@ pub(crate) enum Act {
 }
 
 /// What goes wrong in a turn, one at a time.
-const TURN_FAULTS: [Fault; 30] = [
+const TURN_FAULTS: [Fault; 32] = [
     Fault::ModelError,
     Fault::RateLimited,
     Fault::ThrottledTurn,
@@ -84,6 +84,8 @@ const TURN_FAULTS: [Fault; 30] = [
     Fault::BlankAsText,
     Fault::BlankTwice,
     Fault::StrayWrite,
+    Fault::PermissionAsked,
+    Fault::PermissionAsked,
     Fault::PermissionAsked,
     Fault::UserMessage,
     Fault::IdleTwice,
@@ -156,7 +158,12 @@ impl World<'_> {
             }
             Effect::AbortSession { effect, session } => self.abort(effect, &session),
             Effect::KillCommands { effect, .. } => {
-                let alive = if self.fault(Fault::KillIgnored) { vec![4711] } else { vec![] };
+                // A mission gives but one chance of it.
+                let is_ignored = self.fault_rate > 0 && self.choices.below(5) == 4;
+                if is_ignored {
+                    self.count(Fault::KillIgnored);
+                }
+                let alive = if is_ignored { vec![4711] } else { vec![] };
                 self.deliver(50, Event::CommandsKilled { effect, alive });
             }
             Effect::ReportMission { effect, outcome, mission, report, again, .. } => {
@@ -271,7 +278,7 @@ impl World<'_> {
             // The turn that runs answers it as well.
             return;
         }
-        let wrong = self.choices.chance((self.fault_rate * 3).min(5_000));
+        let wrong = self.choices.chance((self.fault_rate * 4).min(6_000));
         let wrong = wrong.then(|| self.choices.pick(&TURN_FAULTS));
         if let Some(fault) = wrong {
             self.count(fault);
@@ -529,8 +536,8 @@ impl World<'_> {
 
     /// The host refuses what the session had asked for, by which its turn ends, unless it does not heed that.
     pub(crate) fn refuse(&mut self, session: &SessionId, permission: String) {
-        if self.fault(Fault::RefusalIgnored) {
-            return;
+        if self.fault_rate > 0 && self.choices.below(2) == 1 {
+            return self.count(Fault::RefusalIgnored);
         }
         let Some(found) = self.session(session).filter(|found| found.busy) else { return };
         let turn = found.turn;

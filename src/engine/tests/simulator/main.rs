@@ -155,7 +155,7 @@ impl<'a> World<'a> {
             is_told,
         };
         world.start();
-        for _ in 0..=world.choices.below(3) {
+        for _ in 0..=world.choices.below(2) {
             world.request_mission();
         }
         world
@@ -685,8 +685,9 @@ fn every_mission_ends_whatever_the_host_does() {
         for fault in Fault::ALL {
             assert!(count(fault) >= FAULTS_MIN, "{fault:?} was done only {} times", count(fault));
         }
-        let sealed = total.outcomes.get("Sealed").copied().unwrap_or(0);
-        assert!(sealed > total.seeds / 2, "too few missions were sealed: {:?}", total.outcomes);
+        let of = |outcome: &str| total.outcomes.get(outcome).copied().unwrap_or(0);
+        let others = of("Failed") + of("Stopped");
+        assert!(of("Sealed") > others, "too few missions were sealed: {:?}", total.outcomes);
     }
 }
 
