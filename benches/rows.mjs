@@ -2,7 +2,8 @@
  * The operations that are measured. A row prepares, measures, and gives the lines of the table that follow from it.
  */
 import { execFileSync } from "node:child_process"
-import { mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { appendFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { readFile } from "node:fs/promises"
 import { cpus } from "node:os"
 import { join } from "node:path"
 import { performance } from "node:perf_hooks"
@@ -10,7 +11,7 @@ import { fileURLToPath } from "node:url"
 import * as native from "../index.js"
 import { corpus } from "./corpora.mjs"
 import { interleave, median, quantile } from "./measure.mjs"
-import { RIPGREP, astGrep, astGrepNapi, countLines, fffIndex, ripgrep, ripgrepFirst } from "./peers.mjs"
+import { RIPGREP, astGrep, astGrepNapi, countLines, fffIndex, ripgrep, ripgrepFirst, run } from "./peers.mjs"
 
 /** @import { Side } from "./measure.mjs" */
 /** @import { Size } from "./corpora.mjs" */
@@ -31,17 +32,21 @@ import { RIPGREP, astGrep, astGrepNapi, countLines, fffIndex, ripgrep, ripgrepFi
 /** @type {Size[]} */
 const SIZES = ["small", "medium", "large"]
 const CHILD = fileURLToPath(new URL("child.mjs", import.meta.url))
-const scratch = fileURLToPath(new URL("../target/bench/", import.meta.url))
+const root = fileURLToPath(new URL("..", import.meta.url))
+const scratch = join(root, "target/bench")
 
 /** A regular expression with a few hits in each corpus, none in a line that is cut. */
 const PATTERN = String.raw`export function use[A-Z]\w+`
 /** A word of thousands of lines. */
 const COMMON = "import"
 const TINY_PATTERN = "needle"
+/** How many files the index is tried with. */
+const CHANGES = 50
 const EIGHT = ["FIXME", "deprecated", "new Promise", "WeakMap", "querySelector", "removeEventListener", "RangeError", "dispatchEvent"]
 
 /** @param {number} ms */
 function time(ms) {
+  if (ms < 0.001) return `${(ms * 1e6).toFixed(0)} ns`
   if (ms >= 100) return `${ms.toFixed(0)} ms`
   return ms >= 1 ? `${ms.toFixed(1)} ms` : `${(ms * 1000).toFixed(0)} µs`
 }
@@ -76,14 +81,48 @@ function whole(answer) {
   return answer
 }
 
-/** @param {string} pattern @param {string} cwd @param {object} [more] @returns {Promise<number>} */
-async function grepAll(pattern, cwd, more) {
-  return whole(await native.grep({ pattern, ...more }, { cwd })).matches.length
+/** @param {string} pattern @param {string} cwd @param {boolean} [index] @returns {Promise<number>} */
+async function grepAll(pattern, cwd, index = false) {
+  return whole(await native.grep({ pattern }, { cwd, index })).matches.length
 }
 
 /** @param {string} pattern @param {string} cwd */
 async function ripgrepAll(pattern, cwd) {
   return countLines(await ripgrep([pattern, "."], cwd))
+}
+
+/**
+ * Changes files of an indexed tree and looks for each change at once.
+ *
+ * @param {string} tree
+ * @returns {Promise<number>} how many were not seen
+ */
+async function missedChanges(tree) {
+  const folder = join(tree, "changing")
+  let missed = 0
+  const expect = async (/** @type {string} */ word, /** @type {number} */ hits) => {
+    if ((await grepAll(word, tree, true)) !== hits) missed++
+  }
+  rmSync(folder, { recursive: true, force: true })
+  try {
+    for (let index = 0; index < CHANGES; index++) {
+      const [first, second] = [join(folder, `${index % 7}`, `${index}.ts`), join(folder, `${index}.ts`)]
+      const word = `changed${index}word`
+      mkdirSync(join(first, ".."), { recursive: true })
+      writeFileSync(first, `${word}\n`)
+      await expect(word, 1)
+      writeFileSync(first, "something else\n")
+      await expect(word, 0)
+      renameSync(first, second)
+      appendFileSync(second, `${word}\n`)
+      await expect(word, 1)
+      rmSync(second)
+      await expect(word, 0)
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+  return missed
 }
 
 /** A folder as a model looks into: ten small files. @returns {string} */
@@ -97,6 +136,17 @@ function tinyTree() {
   }
   execFileSync("git", ["init", "--quiet"], { cwd: tree })
   return tree
+}
+
+/** How long a new `ArrayBuffer` takes, with what the collector has to do for it, in milliseconds. @param {number} size */
+function freshBufferMs(size) {
+  const count = 20_000
+  let touched = 0
+  const started = performance.now()
+  for (let index = 0; index < count; index++) touched += new Uint8Array(new ArrayBuffer(size)).length
+  const spent = performance.now() - started
+  if (touched !== count * size) throw new Error("not every buffer was made")
+  return spent / count
 }
 
 /** A number printed by a fresh process. @param {string[]} args @returns {number} */
@@ -151,6 +201,21 @@ export const ROWS = [
       return compare(`grep of the ${size} tree, stateless`, () => grepAll(PATTERN, tree), [peer], options)
     },
   })),
+  {
+    name: "index",
+    async lines(options) {
+      /** @type {Line[]} */
+      const lines = []
+      for (const { size, must } of /** @type {const} */ ([{ size: "medium", must: 15 }, { size: "large", must: 6 }])) {
+        const tree = corpus(size)
+        if (!(await native.warm({ cwd: tree }))) throw new Error(`the index of the ${size} tree cannot be used`)
+        const peer = { name: "ripgrep, spawned", run: () => ripgrepAll(PATTERN, tree), must }
+        lines.push(...(await compare(`the ${size} tree again, with the index`, () => grepAll(PATTERN, tree, true), [peer], options)))
+      }
+      const missed = await missedChanges(corpus("medium"))
+      return [...lines, { operation: `changes of ${CHANGES} files, each looked for at once`, against: "the index", ours: "", theirs: "", result: `${missed} missed`, must: "0 missed", met: missed === 0 }]
+    },
+  },
   ...SIZES.map((size, index) => ({
     name: `first-${size}`,
     /** @param {Options} options */
@@ -242,6 +307,66 @@ export const ROWS = [
         )
       }
       return lines
+    },
+  },
+  {
+    name: "diff",
+    async lines(options) {
+      const { createTwoFilesPatch } = await import("diff")
+      const folder = join(scratch, "diff")
+      mkdirSync(folder, { recursive: true })
+      const lines = Array.from({ length: 20_000 }, (_, index) => `line ${index} ${(index * 7919) % 1009}`)
+      const changed = lines.map((text, index) => (index % 25 === 7 ? `${text} changed` : text))
+      writeFileSync(join(folder, "before.txt"), lines.join("\n"))
+      writeFileSync(join(folder, "after.txt"), changed.join("\n"))
+      const ours = async () => {
+        const { added, removed } = await native.diff({ before: "before.txt", after: "after.txt" }, { cwd: folder })
+        return added + removed
+      }
+      const theirs = async () => {
+        const [before, after] = await Promise.all(["before.txt", "after.txt"].map((name) => readFile(join(folder, name), "utf8")))
+        const patch = createTwoFilesPatch("before.txt", "after.txt", before ?? "", after ?? "", "", "", { context: 3 })
+        return patch.split("\n").filter((text) => /^(\+(?!\+\+)|-(?!--))/.test(text)).length
+      }
+      return compare("diff of 20,000 lines, 800 changed", ours, [{ name: "npm diff", run: theirs, must: 8 }], options)
+    },
+  },
+  {
+    name: "jq",
+    async lines(options) {
+      const folder = join(scratch, "jq")
+      mkdirSync(folder, { recursive: true })
+      const people = Array.from({ length: 5_000 }, (_, id) => ({ id, name: `Person ${id}`, address: { street: `Street ${id % 97}`, city: `City ${id % 13}` }, score: (id * 7919) % 1000, tags: ["a", "b"] }))
+      writeFileSync(join(folder, "people.json"), JSON.stringify(people))
+      const filter = ".[] | select(.score > 990) | {id, city: .address.city}"
+      const ours = async () => {
+        const { values, error, limits } = await native.jq({ filter, path: "people.json" }, { cwd: folder })
+        if (error ?? limits[0]) throw new Error(`our answer was cut: ${error ?? limits}`)
+        return values.length
+      }
+      const theirs = async () => countLines(await run("jq", ["--compact-output", filter, "people.json"], { cwd: folder }))
+      const size = Math.round(JSON.stringify(people).length / 1000)
+      return compare(`jq on ${size} KB`, ours, [{ name: "jq, spawned", run: theirs, must: 5 }], options)
+    },
+  },
+  {
+    name: "buffers",
+    async lines({ seconds }) {
+      const sizes = [700, 3_000, 12_000, 50_000]
+      const program = ["run", "--quiet", "--release", "-p", "orchestrator-benches", "--example", "buffers", "--", ...sizes.map(String)]
+      /** @type {number[][]} */
+      const own = sizes.map(() => [])
+      /** @type {number[][]} */
+      const fresh = sizes.map(() => [])
+      const end = performance.now() + seconds * 1000
+      while (own[0].length < 5 || performance.now() < end) {
+        const printed = execFileSync("cargo", program, { cwd: root, encoding: "utf8" }).trim().split("\n").map(Number)
+        for (const [index, size] of sizes.entries()) {
+          own[index].push(printed[index])
+          fresh[index].push(freshBufferMs(size))
+        }
+      }
+      return sizes.map((size, index) => line(`a buffer of ${size / 1000} KB, taken and given back`, "a fresh ArrayBuffer", median(own[index]), median(fresh[index]), 15))
     },
   },
   {
@@ -348,7 +473,10 @@ export const ROWS = [
         const tree = corpus(size)
         const index = await fffIndex(tree)
         try {
-          lines.push(...(await compare(`grep of the ${size} tree, stateless`, () => grepAll(PATTERN, tree), [{ name: "fff, indexed, in process", run: () => index.grep(PATTERN) }], options)))
+          const isWarm = await native.warm({ cwd: tree })
+          const peer = { name: "fff, indexed, in process", run: () => index.grep(PATTERN) }
+          const what = `grep of the ${size} tree, ${isWarm ? "indexed" : "stateless"}`
+          lines.push(...(await compare(what, () => grepAll(PATTERN, tree, isWarm), [peer], options)))
         } finally {
           index.close()
         }

@@ -11,7 +11,7 @@ const run = (program, ...args) => {
 }
 
 run("cargo", "fmt", "--all", "--check")
-run("cargo", "clippy", "--workspace", "--lib", "--tests", "--examples", "--locked", "--quiet", "--", "-D", "warnings")
+run("cargo", "clippy", "--workspace", "--lib", "--tests", "--examples", "--benches", "--locked", "--quiet", "--", "-D", "warnings")
 const tsc = "node_modules/typescript/bin/tsc"
 run(process.execPath, tsc, "-p", "tsconfig.json")
 // The declarations that are published, as a stranger's compiler sees them.

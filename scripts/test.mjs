@@ -28,7 +28,7 @@ run("cargo", ["test", "--workspace", "--locked", "--quiet"], { CARGO_BUILD_TARGE
 
 step("native API under OpenCode's Bun")
 const { opencodeBinary } = await import("../demo/host.mjs")
-for (const file of ["__test__/search.test.mjs", "__test__/engine.test.mjs"]) {
+for (const file of ["__test__/search.test.mjs", "__test__/hostile.test.mjs", "__test__/engine.test.mjs"]) {
   run(opencodeBinary(), [file], { BUN_BE_BUN: "1" })
 }
 

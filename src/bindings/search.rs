@@ -139,7 +139,7 @@ fn envelope(result: Result<Answer, SearchError>, form: Form) -> String {
             Err(error) => failure("GenericFailure", &error.to_string()),
         },
         (Err(error), _) => {
-            let (code, message) = (error.code(), error.to_string());
+            let (code, message) = (error.code(), error.message());
             if let SearchError::PathOutside { folder, .. } = error {
                 json!({ "error": { "code": code, "message": message, "folder": folder.to_string_lossy() } })
                     .to_string()

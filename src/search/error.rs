@@ -1,5 +1,6 @@
 //! Why a search gave no answer.
 
+use crate::limit::MESSAGE_CHARS_MAX;
 use crate::{shape, symbols};
 use orchestrator_worker::{JobError, StartError, SubmitError};
 use std::path::PathBuf;
@@ -273,6 +274,19 @@ impl SearchError {
             SearchError::Refused(error) => error.code(),
             SearchError::Start(error) => error.code(),
         }
+    }
+
+    /// Returns the message for whoever called: what it quotes may be as long as an argument, so the middle of a long one
+    /// is left out.
+    pub fn message(&self) -> String {
+        let message = self.to_string();
+        let characters = message.chars().count();
+        if characters <= MESSAGE_CHARS_MAX {
+            return message;
+        }
+        let half = MESSAGE_CHARS_MAX / 2;
+        let (start, end) = (message.chars().take(half), message.chars().skip(characters - half));
+        start.chain(['…']).chain(end).collect()
     }
 }
 

@@ -62,6 +62,8 @@ limits! {
     INDEX_FILES_MIN: u64 = 2_000, "2,000";
     /// The index of a project is built after this many searches of the whole of it.
     INDEX_SEARCHES_MIN: u32 = 3, "3";
+    /// How long the message of an error may be. The middle of a longer one is left out.
+    MESSAGE_CHARS_MAX: usize = 2_000, "2,000 characters";
     /// How deeply JSON may be nested, in options and in files.
     JSON_DEPTH_MAX: usize = 128, "128 levels";
     /// How many files one call may edit. More is refused, and nothing is written.

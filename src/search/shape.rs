@@ -124,8 +124,7 @@ impl Shape {
 
     /// Parses a source; `None` when it is nested too deeply to be searched.
     pub(crate) fn parse(&self, source: &str) -> Option<Tree> {
-        let tree = self.language.ast_grep(source);
-        (!is_nested_deeper(&tree, SYNTAX_DEPTH_MAX)).then_some(tree)
+        parse(self.language, source)
     }
 
     /// Calls `take` with each match, in order of where they begin, an outer one before those in it, until it returns
@@ -161,6 +160,31 @@ impl Shape {
             Matcher::Rule(_) => None,
         }
     }
+}
+
+/// Parses a source; `None` when it is nested too deeply.
+pub(crate) fn parse(language: SupportLang, source: &str) -> Option<Tree> {
+    if brackets_depth(source) > SYNTAX_DEPTH_MAX {
+        return None;
+    }
+    let tree = language.ast_grep(source);
+    (!is_nested_deeper(&tree, SYNTAX_DEPTH_MAX)).then_some(tree)
+}
+
+/// Returns how many brackets are open at most, wherever they stand: what has too many takes a parser minutes.
+fn brackets_depth(source: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in source.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            0..=u8::MAX => {}
+        }
+    }
+    deepest
 }
 
 /// Names a language that can be searched.
@@ -428,7 +452,7 @@ pub(crate) fn read_source(
 }
 
 /// Returns whether the syntax tree is nested deeper than `depth_max`. Does not recurse.
-pub(crate) fn is_nested_deeper(tree: &Tree, depth_max: usize) -> bool {
+fn is_nested_deeper(tree: &Tree, depth_max: usize) -> bool {
     let node = tree.root().get_inner_node();
     let mut cursor = node.walk();
     let mut depth = 0;

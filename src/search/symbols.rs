@@ -7,10 +7,10 @@
 use crate::answer::{Coverage, Cursor, count_of, show};
 use crate::collect::Collector;
 use crate::error::SearchError;
-use crate::limit::{ANSWER_BYTES_MAX, Limit, PATTERN_BYTES_MAX, RESULTS_MAX, SYNTAX_DEPTH_MAX};
+use crate::limit::{ANSWER_BYTES_MAX, Limit, PATTERN_BYTES_MAX, RESULTS_MAX};
 use crate::query::{ToText, Tool, check_range, default_path, default_results};
 use crate::root::Root;
-use crate::shape::{is_nested_deeper, is_of, read_source};
+use crate::shape::{is_of, parse, read_source};
 use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length};
 use ast_grep_core::tree_sitter::LanguageExt;
 use ast_grep_language::SupportLang;
@@ -508,10 +508,7 @@ struct Found {
 /// deeply, or when it is stopped.
 fn outline(language: SupportLang, source: &str, is_stopped: &dyn Fn() -> bool) -> Option<Vec<Symbol>> {
     let definitions = definitions(language)?;
-    let tree = language.ast_grep(source);
-    if is_nested_deeper(&tree, SYNTAX_DEPTH_MAX) {
-        return None;
-    }
+    let tree = parse(language, source)?;
     let text = |node: tree_sitter::Node<'_>| source.get(node.byte_range()).unwrap_or_default();
     let mut cursor = QueryCursor::new();
     let mut matches = cursor.matches(&definitions.query, tree.root().get_inner_node(), source.as_bytes());

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 mod change;
 mod confinement;
 mod edit;
+mod fuzz;
 mod git;
 mod many;
 
