@@ -44,6 +44,9 @@ test("a mission in `opencode run` keeps the process until it is sealed, and ends
   const mission = scene.mission();  assert.equal(mission.stage, "sealed")
   assert.deepEqual(mission.tasks.map(({ id, state, tries, wave }) => [id, state, tries, wave]), [["a", "done", 1, 1], ["b", "done", 1, 1], ["c", "done", 1, 2]])
   assert.ok(native.verifyJournal(scene.directory).sequence > 10)
+  // The journal gives the same decisions again, in another process.
+  const replay = native.replayJournal(scene.directory, "m1")
+  assert.deepEqual([replay.divergence, replay.mission.stage, replay.effects > 20], [null, "sealed", true])
 
   const children = await scene.children(mission.root);  assert.equal(children.length, mission.sessions)
   const marks = children.map(({ metadata }) => metadata.orchestrator)

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict"
 import { readFileSync } from "node:fs"
 import { test } from "node:test"
-import { does, scenario, setUp, start, submitPlan, task, until } from "./scene.mjs"
+import { does, native, promptsOf, say, scenario, setUp, start, submitPlan, submitReview, task, until, waitAt } from "./scene.mjs"
 
 const WORKERS = 50
 /** Tasks of the plan: a first wave that fills every slot, and a second that follows it. */
@@ -54,6 +54,7 @@ test("fifty workers run at once, no cap is passed, and every task is done", asyn
   assert.match(await report, new RegExp(`Mission m1 is sealed\\. ${FIRST.length + SECOND.length} of ${FIRST.length + SECOND.length} tasks done`))
   clearInterval(sampler)
 
+  assert.equal(native.replayJournal(scene.directory, "m1").divergence, null)
   const { counters, tasks } = scene.mission()
   assert.ok(tasks.every(({ state, tries }) => state === "done" && tries === 1), "nothing had to be tried twice")
   for (const id of [...FIRST, ...SECOND]) assert.equal(scene.read(`${id}.txt`), `by ${id}\n`)
@@ -67,4 +68,32 @@ test("fifty workers run at once, no cap is passed, and every task is done", asyn
   t.diagnostic(`sessions over time ${overTime.join(" ")}`)
   t.diagnostic(`counters ${JSON.stringify(counters)}`)
   t.diagnostic(`memory of the host ${before.toFixed(0)} MB before, ${peak.toFixed(0)} MB at most; ${((Date.now() - began) / 1000).toFixed(1)} s`)
+})
+
+test("planners and reviewers race, and a reviewer that read ahead reviews in the same session", async (t) => {
+  // Without it the options are there and do nothing, or a session that lost goes on and costs.
+  const scene = await setUp(t, {
+    options: { proactive: true, limits: { plannerRace: 2 } },
+    scenario: scenario({
+      plan: [waitAt("planned"), submitPlan([task("a", { race: 2 })])],
+      work: { a: [waitAt("read"), ...does("a")] },
+      rules: [
+        { name: "first", when: { agent: "planner", firstUser: "m1: plan" }, steps: [submitPlan([task("a", { race: 2 })]), say("planned")] },
+        { name: "reader", when: { agent: "reviewer", firstUser: "ahead" }, steps: [say("Look at the callers."), submitReview("pass"), say("reviewed")] },
+        { name: "slow", when: { agent: "reviewer", firstUser: "review of task a" }, steps: [{ text: "thinking", fault: "hang" }] },
+      ],
+    }),
+  })
+  const session = await scene.createSession()
+  const report = scene.command(session, "task", "Race")
+  await until("somebody has read ahead", () => scene.asked("reader").some(({ endedAt }) => endedAt !== null))
+  scene.open("read")
+  assert.match(await report, /Mission m1 is sealed/)
+  const { counters } = scene.mission()
+  assert.deepEqual([counters.readings, counters.readingsUsed], [1, 1])
+  assert.equal(new Set(scene.asked("reader").map(({ sessionID }) => sessionID)).size, 1)
+  assert.match(promptsOf(scene.asked("reader")).at(-1), /review of task a/)
+  assert.equal(counters.racesLost, 2, "one planner, one reviewer")
+  await until("no session is busy", async () => Object.keys(await scene.status()).length === 0)
+  assert.equal(native.replayJournal(scene.directory, "m1").divergence, null)
 })

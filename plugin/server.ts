@@ -451,7 +451,8 @@ const TASK_PROMPT =
 /** Commands that may begin a mission, whose report then is the answer. */
 const MISSION_COMMANDS: ReadonlySet<CommandName> = new Set(["task", "plan", "fix"])
 const REVIEW_PROMPT =
-  "Review the changes of the working tree, as far as the user asks for no more or less. Then call submit_review."
+  "Review the changes of the working tree, which git_status and git_diff show, as far as the user asks for no more or less. " +
+  "Then call submit_review."
 const COMMAND_PROMPT = "The engine answers this command itself. Answer with one short sentence."
 
 /** What the plugin's options say. */

@@ -475,10 +475,14 @@ impl Engine {
     /// before enough have come free.
     pub(crate) fn admit_all(&mut self, now: Millis) {
         self.circuits_due(now);
-        while let Some(choice) = self.choose(now) {
-            self.grant(now, choice);
+        loop {
+            while let Some(choice) = self.choose(now) {
+                self.grant(now, choice);
+            }
+            if !self.read_ahead(now) {
+                return;
+            }
         }
-        self.read_ahead(now);
     }
 
     fn grant(&mut self, now: Millis, choice: Choice) {

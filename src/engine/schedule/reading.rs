@@ -11,22 +11,23 @@ use crate::{Attempt, AttemptId, Engine, Millis, MissionId, Task, TaskId, TaskSta
 use super::{Choice, Held, Obstacle, is_waiting};
 
 impl Engine {
-    /// Starts to read ahead where nothing else wants the slot, or gives one back that something else wants.
-    pub(super) fn read_ahead(&mut self, now: Millis) {
+    /// Starts to read ahead where nothing else wants the slot, or gives one back that something else wants. Gives
+    /// whether one has come free at once, as that of a session which had not been created.
+    pub(super) fn read_ahead(&mut self, now: Millis) -> bool {
         if self.is_short(now) {
-            if let Some((mission, reading)) = self.newest_reading() {
-                self.lose(now, mission, reading);
-            }
-            return;
+            let Some((mission, reading)) = self.newest_reading() else { return false };
+            self.lose(now, mission, reading);
+            return !self.missions[&mission].attempts.contains_key(&reading);
         }
         while let Some((mission, task)) = self.next_to_read() {
-            let Some(choice) = self.reading_slot(mission) else { return };
+            let Some(choice) = self.reading_slot(mission) else { return false };
             let attempt = self.queue(mission, NewAttempt::fresh(Subject::Reading { task: task.clone() }));
             let of = self.mission_mut(mission);
             of.counters.readings += 1;
             of.tasks.get_mut(&task).expect("found just now").was_read = true;
             self.grant(now, Choice { attempt, ..choice });
         }
+        false
     }
 
     /// Whether an attempt waits for nothing but a slot or a cap.
