@@ -133,6 +133,24 @@ test("a mission whose budget is spent pauses and says so, is not just resumed, a
   assert.ok(scene.mission().tasks[0].tokens >= 100_000 && scene.mission().tasks[0].tokens < scene.mission().tokens)
 })
 
+test("limits are changed while a mission runs", async (t) => {
+  // Without it the number of sessions can be changed only by ending OpenCode.
+  const scene = await setUp(t, {
+    limits: { sessions: 1 },
+    scenario: scenario({ plan: [submitPlan([task("a"), task("b")])], work: { a: [waitAt("on"), ...does("a")], b: does("b") } }),
+  })
+  const session = await scene.createSession()
+  const report = scene.command(session, "task", "Two files")
+  await scene.reached("work a")
+  assert.deepEqual(scene.asked("work b"), [])
+  const elsewhere = await scene.createSession()
+  assert.match(await scene.command(elsewhere, "task", "limit sessions=0"), /limits\.sessions: expected a whole number from 1 to 200[^]*\(LIMITS_INVALID\)/)
+  assert.match(await scene.command(elsewhere, "task", "limit sessions=2"), /in force until OpenCode is started again/)
+  await scene.reached("work b")
+  scene.open("on")
+  assert.match(await report, /Mission m1 is sealed/)
+})
+
 test("/search reads and answers, /review gives typed findings, /fix is a mission of one task, /agents lists, and aliases work", async (t) => {
   // Without it the names are there and do nothing, or one of them writes.
   const finding = { message: "x.txt says nothing.", files: ["x.txt"] }

@@ -151,7 +151,7 @@ suite("recovery", { concurrency: 5 }, () => {
     const steps = [{ tool: "bash", args: { command: "touch sneaky.txt", description: "asks" } }, ...does("a")]
     const scene = await setUp(t, {
       scenario: scenario({ plan: [submitPlan([task("a")])], ...goesWrong(steps) }),
-      config: { permission: { bash: "ask" } },
+      config: { permission: { bash: { "*": "allow", "touch *": "ask" } } },
       limits: { permissionMs: 2_000 },
     })
     const session = await scene.createSession()
@@ -166,7 +166,7 @@ suite("recovery", { concurrency: 5 }, () => {
 
   test("permission: what the user allows goes on", async (t) => {
     const steps = [{ tool: "bash", args: { command: "touch allowed.txt", description: "asks" } }, ...does("a")]
-    const scene = await setUp(t, { scenario: scenario({ plan: [submitPlan([task("a")])], ...goesWrong(steps) }), config: { permission: { bash: "ask" } } })
+    const scene = await setUp(t, { scenario: scenario({ plan: [submitPlan([task("a")])], ...goesWrong(steps) }), config: { permission: { bash: { "*": "allow", "touch *": "ask" } } } })
     const session = await scene.createSession()
     const mark = stage.host.events().all.length
     const report = scene.command(session, "task", "Allow")
@@ -229,7 +229,7 @@ suite("recovery", { concurrency: 5 }, () => {
       work: { a: [...attempt("one"), ...attempt("two"), ...attempt("three"), ...attempt("four")] },
       rules: [right],
     })
-    assert.match(report, /is paused and needs you[^]*a: the same error came 3 times: [^]*grep -q right a\.txt exited with code 1/)
+    assert.match(report, /is paused and needs you[^]*a: the same error came 3 times: `grep -q right a\.txt` exited with code 1/)
     assert.equal(scene.asked("work a").at(-1).step, 8)
     assert.match(await scene.command(session, "task"), /is sealed/)
   })
@@ -245,7 +245,7 @@ suite("recovery", { concurrency: 5 }, () => {
 
   test("checks that could not be run cost no fix, and in the end the user is asked", async (t) => {
     const { report, worked } = await mission(t, { plan: [submitPlan([task("a", { acceptance: [["no-such-program-here"]] })])], work: { a: does("a") } }, { limits: { recoveries: 1 } })
-    assert.match(report, /is paused and needs you[^]*a: its checks could not be run: no-such-program-here could not be started/)
+    assert.match(report, /is paused and needs you[^]*a: its checks could not be run: `no-such-program-here` could not be started/)
     assert.ok(!/fix attempt/.test(report))
     assert.equal(worked.length, 3)
   })

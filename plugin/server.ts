@@ -28,6 +28,8 @@ const HOUSEKEEPING = new Set(["title", "compaction", "summary"])
 const GIVE_UP_RETRY_MS = 8_000
 /** How often a process looks whether the one that has the project has ended. */
 const SUCCESSION_MS = 2_000
+/** OpenCode breaks turns off before it ends, or loads the plugin anew: within this time it is not the user who did it. */
+const ENDING_MS = 500
 /** How long a child's first prompt waits to learn which model the user's session speaks with. */
 const MODEL_WAIT_MS = 2_000
 
@@ -38,6 +40,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
   const shutdownMs = limits.shutdownMs ?? limitsTable().find(({ name }) => name === "shutdownMs")?.default ?? 0
   const models = new Map<string, Model>()
   let registered: Registered | undefined
+  let isEnding = false
   let engine: Engine | undefined
 
   const post = (event: Event) => engine?.post(event)
@@ -157,7 +160,8 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
         case "fix": {
           const answer = await running.request({ type: "missionRequested", session, objective: unquote(words), kind: name })
           if (answer.kind === "refused") return say(refusal(answer))
-          const follows = await running.ask({ type: "follows", session })
+          // Limits are of no mission.
+          const follows = typeof answer.mission === "number" && (await running.ask({ type: "follows", session }))
           return follows ? follow.command(session, { kind: "follow" }) : say(answer.text)
         }
         case "stop": {
@@ -340,7 +344,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
         if (effects.owns(session)) effects.noteError(session, error)
         else if (error.name === "MessageAbortedError") {
           follow.broken(session)
-          post({ type: "interrupted", session, cause: "user" })
+          setTimeout(() => !isEnding && post({ type: "interrupted", session, cause: "user" }), ENDING_MS)
         }
         return
       }
@@ -424,7 +428,10 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
       if (overflow && effects.owns(sessionID)) output.enabled = false
     },
 
-    dispose: () => runner.shutdown(shutdownMs),
+    dispose() {
+      isEnding = true
+      return runner.shutdown(shutdownMs)
+    },
   }
   return guarded(hooks, failed)
 }

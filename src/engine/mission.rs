@@ -311,7 +311,9 @@ impl Engine {
                 return handled;
             }
             if kind == MissionKind::Task
-                && let Some(handled) = self.budget_commanded(now, request, &session, objective.trim())
+                && let Some(handled) = self
+                    .budget_commanded(now, request, &session, objective.trim())
+                    .or_else(|| self.limits_commanded(request, objective.trim()))
             {
                 return handled;
             }

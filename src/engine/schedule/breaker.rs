@@ -91,7 +91,85 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What happens to a model: a time passes, or a session that was sent at a time fails or is answered.
+    #[derive(Clone, Debug)]
+    enum Op {
+        Pass(Millis),
+        Send,
+        End { at: usize, well: bool },
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            2 => (0..20_u64).prop_map(Op::Pass),
+            3 => Just(Op::Send),
+            4 => (0..8_usize, prop::bool::weighted(0.4)).prop_map(|(at, well)| Op::End { at, well }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 100_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_happens_a_model_that_fails_is_spared_and_one_that_answers_is_used(ops in vec(op(), 1..80)) {
+            // Breaks when sessions are sent to a model that has just failed, when two probe it at once, or when one that
+            // answers is never used again. What was seen is judged by the list of what happened alone.
+            let limits =
+                Limits { circuit_failures: 3, circuit_open_ms: 10, circuit_successes: 2, ..Limits::default() };
+            let (mut breaker, mut now) = (Breaker::default(), 0);
+            let mut sent: Vec<bool> = Vec::new();
+            // Ends of sessions that were no probe while it was closed, in a row; the time of the last opening; the
+            // probes answered since.
+            let (mut in_a_row, mut opened, mut answered): (u64, Option<Millis>, u64) = (0, None, 0);
+            for op in ops {
+                match op {
+                    Op::Pass(ms) => now += ms,
+                    Op::Send => {
+                        breaker.wake(now);
+                        let probes = sent.iter().filter(|is_probe| **is_probe).count() as u64;
+                        let passes = breaker.passes(probes);
+                        let expected = opened.is_none_or(|at| now >= at + 10 && probes == 0);
+                        prop_assert_eq!(passes, expected, "at {}, opened {:?}, {} probes", now, opened, probes);
+                        if passes {
+                            prop_assert_eq!(breaker.wants_probe(), opened.is_some());
+                            sent.push(breaker.wants_probe());
+                        }
+                    }
+                    Op::End { at, well } => {
+                        if sent.is_empty() {
+                            continue;
+                        }
+                        let is_probe = sent.swap_remove(at % sent.len());
+                        breaker.wake(now);
+                        let (closes, opens) = if well {
+                            (breaker.answered(is_probe, &limits), false)
+                        } else {
+                            (false, breaker.failed(now, is_probe, &limits))
+                        };
+                        match (opened, well) {
+                            (None, true) => in_a_row = 0,
+                            (None, false) => in_a_row += 1,
+                            (Some(_), true) => answered += u64::from(is_probe),
+                            (Some(_), false) => {}
+                        }
+                        prop_assert_eq!(opens, if opened.is_none() { in_a_row >= 3 } else { is_probe && !well });
+                        prop_assert_eq!(closes, opened.is_some() && answered >= 2);
+                        if opens {
+                            (opened, answered, in_a_row) = (Some(now), 0, 0);
+                        }
+                        if closes {
+                            (opened, answered, in_a_row) = (None, 0, 0);
+                        }
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn five_failures_open_thirty_seconds_and_two_answers_close() {

@@ -389,6 +389,28 @@ fn a_higher_limit_admits_who_waits_and_a_lower_one_takes_nothing_away() {
 }
 
 #[test]
+fn the_user_changes_limits_while_a_mission_runs() {
+    // Without it the number of sessions can be changed only by ending OpenCode.
+    let mut host =
+        Host::executing(Limits { sessions: 1, ..Limits::default() }, json!({}), tasks(&["a", "b", "c"]));
+    assert_eq!(host.at_work("m1 work ").len(), 1);
+    let command = |words: &str| Event::MissionRequested {
+        request: 7,
+        session: ROOT.into(),
+        objective: words.into(),
+        kind: MissionKind::Task,
+    };
+    host.feed(command("limit sessions=2 workerSlots=0 slots=x"));
+    let Some(Answer::Refused { code, text }) = host.replies.last() else { panic!("{:?}", host.replies) };
+    assert_eq!(code, "LIMITS_INVALID");
+    assert!(text.contains("limits.slots: no such limit") && text.contains("limits.workerSlots"), "{text}");
+    assert_eq!(host.at_work("m1 work ").len(), 1, "all or nothing");
+    host.feed(command("limit sessions=2"));
+    assert_eq!(host.at_work("m1 work ").len(), 2);
+    assert_eq!(host.engine.missions().len(), 1, "it is no objective");
+}
+
+#[test]
 fn fifty_workers_run_at_once_where_the_limits_allow_it() {
     let ids: Vec<String> = (0..60).map(|n| format!("t{n}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
