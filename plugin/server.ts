@@ -30,6 +30,7 @@ const GIVE_UP_RETRY_MS = 8_000
 const SUCCESSION_MS = 2_000
 /** OpenCode breaks turns off before it ends, or loads the plugin anew: within this time it is not the user who did it. */
 const ENDING_MS = 500
+const ENDING_MAX_MS = 5_000
 /** How long a child's first prompt waits to learn which model the user's session speaks with. */
 const MODEL_WAIT_MS = 2_000
 
@@ -41,6 +42,8 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
   const models = new Map<string, Model>()
   let registered: Registered | undefined
   let isEnding = false
+  /** When a session of ours was last broken off. */
+  let brokenOffAt = 0
   let engine: Engine | undefined
 
   const post = (event: Event) => engine?.post(event)
@@ -341,10 +344,12 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
       case "session.error": {
         const { sessionID: session, error } = event.properties
         if (!session || !error) return
-        if (effects.owns(session)) effects.noteError(session, error)
-        else if (error.name === "MessageAbortedError") {
+        if (effects.owns(session)) {
+          if (error.name === "MessageAbortedError") brokenOffAt = Date.now()
+          effects.noteError(session, error)
+        } else if (error.name === "MessageAbortedError") {
           follow.broken(session)
-          setTimeout(() => !isEnding && post({ type: "interrupted", session, cause: "user" }), ENDING_MS)
+          interrupted(session, ENDING_MS)
         }
         return
       }
@@ -358,6 +363,16 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
       default:
         return
     }
+  }
+
+  /** Pauses what the session follows, unless OpenCode ends. Where our own sessions were broken off as well, it probably does. */
+  function interrupted(session: string, waitMs: number) {
+    setTimeout(() => {
+      if (isEnding) return
+      const isProbable = Date.now() - brokenOffAt < 2 * ENDING_MS
+      if (isProbable && waitMs < ENDING_MAX_MS) return interrupted(session, ENDING_MAX_MS)
+      post({ type: "interrupted", session, cause: "user" })
+    }, waitMs)
   }
 
   const hooks: Hooks = {
