@@ -202,6 +202,8 @@ suite("recovery", { concurrency: 5 }, () => {
     void scene.command(session, "task", "Reload")
     await scene.reached("work a")
     await scene.request("POST", "/instance/dispose")
+    // Until then a request would meet the old instance, and nothing would make a new one.
+    await stage.host.events().waitFor(({ type, properties }) => type === "server.instance.disposed" && properties.directory === scene.directory, 60_000)
     await scene.request("GET", "/config")
     await scene.until("it is sealed", ({ stage }) => stage === "sealed")
     assert.equal(new Set(scene.asked("work a").map(({ sessionID }) => sessionID)).size, 1)

@@ -73,7 +73,7 @@ test("fifty workers run at once, no cap is passed, and every task is done", asyn
 test("planners and reviewers race, and a reviewer that read ahead reviews in the same session", async (t) => {
   // Without it the options are there and do nothing, or a session that lost goes on and costs.
   const scene = await setUp(t, {
-    options: { proactive: true, limits: { plannerRace: 2 }, models: { worker: "scripted/gpt-5" } },
+    options: { proactive: true, limits: { plannerRace: 2 }, models: { worker: "scripted/second" } },
     scenario: scenario({
       plan: [waitAt("planned"), submitPlan([task("a", { race: 2 })])],
       work: { a: [waitAt("read"), ...does("a")] },
@@ -90,7 +90,7 @@ test("planners and reviewers race, and a reviewer that read ahead reviews in the
   scene.open("read")
   assert.match(await report, /Mission m1 is sealed/)
   const { counters } = scene.mission()
-  assert.deepEqual([...new Set(scene.asked("work a").map(({ model }) => model))], ["gpt-5"], "the worker has a model of its own")
+  assert.deepEqual([...new Set(scene.asked("work a").map(({ model }) => model))], ["second"], "the worker has a model of its own")
   assert.deepEqual([counters.readings, counters.readingsUsed], [1, 1])
   assert.equal(new Set(scene.asked("reader").map(({ sessionID }) => sessionID)).size, 1)
   assert.match(promptsOf(scene.asked("reader")).at(-1), /review of task a/)

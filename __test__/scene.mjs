@@ -116,8 +116,9 @@ export async function setUp(t, { scenario, files = {}, config = {}, limits, opti
     mkdirSync(dirname(join(directory, file)), { recursive: true })
     writeFileSync(join(directory, file), content)
   }
+  const more = (name) => ({ name, tool_call: true, limit: { context: 200_000, output: 32_000 } })
   // By its name OpenCode offers a GPT other tools: apply_patch in place of edit and write.
-  const models = { "gpt-5": { name: "Scripted GPT", tool_call: true, limit: { context: 200_000, output: 32_000 } } }
+  const models = { "gpt-5": more("Scripted GPT"), second: more("Second") }
   const provider = { scripted: { options: { baseURL: model.url }, models } }
   const plugin = options && [[spec, options], ...plugins(directory)]
   // OpenCode writes the schema into a configuration that names none.
@@ -162,20 +163,23 @@ export async function setUp(t, { scenario, files = {}, config = {}, limits, opti
     /** Waits until a step of a rule is under way. */
     reached: (rule, step = 0) => model.waitFor((request) => request.rule === rule && request.step === step, DEADLINE_MS),
     /** Waits until the mission's summary on disk is as wanted. */
-    until: (what, predicate) => until(what, () => scene.mission() && predicate(scene.mission())),
+    until: (what, predicate) =>
+      until(what, () => scene.mission() && predicate(scene.mission()), () => JSON.stringify({ mission: scene.mission(), asked: model.requests.map(askedText) }, null, 1)),
   }
   return scene
 }
 
 export const textOf = (parts) => parts.filter(({ type }) => type === "text").map(({ text }) => text).join("\n")
 
-/** Waits for a condition of which nobody is told. */
-export async function until(what, condition) {
+const askedText = ({ rule, step, sessionID, endedAt }) => `${rule} ${step} of ${sessionID}${endedAt === null ? ", not answered" : ""}`
+
+/** Waits for a condition of which nobody is told. `state` says what there was instead. */
+export async function until(what, condition, state = () => "") {
   for (const end = Date.now() + DEADLINE_MS; Date.now() < end; await sleep(25)) {
     const value = await condition()
     if (value) return value
   }
-  assert.fail(`not in ${DEADLINE_MS} ms: ${what}`)
+  assert.fail(`not in ${DEADLINE_MS} ms: ${what}\n${state()}`)
 }
 
 /** Waits until the user has been shown a toast in the project. */
