@@ -38,7 +38,9 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
   const { client, directory } = input
   const { replaceBuiltins, maskSecrets, tools: enabled, ...settings } = settingsOf(options)
   const { limits } = settings
-  const shutdownMs = limits.shutdownMs ?? limitsTable().find(({ name }) => name === "shutdownMs")?.default ?? 0
+  const defaults = new Map(limitsTable().map((limit) => [limit.name, limit.default]))
+  /** The limit in force at the start; `undefined` when there is none of this name. */
+  const limitOf = (name: string) => (limits as Record<string, number>)[name] ?? defaults.get(name)
   const models = new Map<string, Model>()
   let registered: Registered | undefined
   let isEnding = false
@@ -221,12 +223,8 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
   /** Who plays what, under which names the host knows them, and with which model. */
   function agentsText(model: Model | undefined): string {
     const names = registered?.agents
-    const slots = (role: string) => {
-      const name = `${role}Slots`
-      return (limits as Record<string, number>)[name] ?? limitsTable().find((limit) => limit.name === name)?.default
-    }
     const lines = Object.entries(ROLES).map(([role, { description }]) => {
-      const lane = slots(role)
+      const lane = limitOf(`${role}Slots`)
       const own = (settings.scheduling.models as Record<string, string> | undefined)?.[role]
       const more = [lane === undefined ? "" : ` A lane of ${lane} sessions.`, own ? ` Model: ${own}.` : ""].join("")
       return `- ${names?.[role as RoleName] ?? role}: ${description}${more}`
@@ -377,7 +375,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
 
   const hooks: Hooks = {
     async config(config: Config) {
-      limitSilence(config, settings.limits.silenceMs ?? limitsTable().find(({ name }) => name === "silenceMs")?.default ?? 0)
+      limitSilence(config, limitOf("silenceMs") ?? 0)
       registered = register(config)
       for (const [name, ours] of registered.renamed) failed("configuration", new Error(`${name} is taken; ours is ${ours}`))
       resume()
@@ -445,7 +443,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
 
     dispose() {
       isEnding = true
-      return runner.shutdown(shutdownMs)
+      return runner.shutdown(limitOf("shutdownMs") ?? 0)
     },
   }
   return guarded(hooks, failed)
