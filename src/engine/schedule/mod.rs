@@ -24,7 +24,7 @@ use crate::question::Role;
 use crate::recovery::{Class, Failure};
 use crate::{
     Answer, Attempt, AttemptId, Engine, Handled, Ignored, Level, Limits, Millis, Mission, MissionId, ModelId,
-    Priority, RequestId, SessionId, Task, TaskId, TaskState, Turn, lease, prompt,
+    Priority, RequestId, SessionId, Task, TaskId, TaskState, Turn, prompt,
 };
 
 pub use breaker::Breaker;
@@ -619,9 +619,9 @@ impl Engine {
         if let Some(task) = task
             && attempt.role() == Role::Worker
             && !task.holds_lease()
-            && let Some(holder) = self.lease_holder(&task.spec.files)
+            && let Some((_, holder)) = task.spec.files.iter().find_map(|file| self.holder_of(file))
         {
-            return Some(Obstacle::Lease { holder });
+            return Some(Obstacle::Lease { holder: TaskId(holder.to_owned()) });
         }
         let is_low = task.is_some_and(|task| task.spec.priority == Priority::Low);
         // Memory may stay high for reasons of its own: what else would ever run?
@@ -678,16 +678,6 @@ impl Engine {
             | TaskState::Blocked { .. }
             | TaskState::Cancelled => None,
         }
-    }
-
-    fn lease_holder(&self, files: &[String]) -> Option<TaskId> {
-        let holds =
-            |held: &[String]| held.iter().any(|held| files.iter().any(|file| lease::overlap(held, file)));
-        self.missions
-            .values()
-            .flat_map(|mission| &mission.tasks)
-            .find(|(_, task)| task.holds_lease() && holds(&task.spec.files))
-            .map(|(id, _)| id.clone())
     }
 
     /// The smallest free number of a lane that has a slot to give.
