@@ -6,7 +6,6 @@ use crate::error::SearchError;
 use crate::limit::{ANSWER_BYTES_MAX, CONTEXT_LINES_MAX, EDIT_FILE_BYTES_MAX, Limit};
 use crate::query::{Once, ToText, Tool, check_range};
 use crate::root::{Located, Root};
-use crate::walk::check_length;
 use imara_diff::{Algorithm, Diff as Changes, Hunk, InternedInput, Token};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -153,10 +152,7 @@ impl Side {
     ) -> Result<Side, SearchError> {
         match (path, text) {
             (Some(path), None) => Ok(Side::File { root: root.clone(), path }),
-            (None, Some(text)) => {
-                check_length(text_option, text.len(), EDIT_FILE_BYTES_MAX as usize)?;
-                Ok(Side::Text { name: path_option.to_owned(), text })
-            }
+            (None, Some(text)) => Ok(Side::Text { name: path_option.to_owned(), text }),
             (None, None) | (Some(_), Some(_)) => Err(SearchError::BadOptions {
                 path: path_option.to_owned(),
                 reason: format!("expected either {path_option} or {text_option}"),

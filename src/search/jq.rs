@@ -11,8 +11,7 @@ use crate::answer::count_of;
 use crate::diff::read_whole;
 use crate::error::SearchError;
 use crate::limit::{
-    ANSWER_BYTES_MAX, EDIT_FILE_BYTES_MAX, FILE_BYTES_MAX, FILTER_BYTES_MAX, JSON_DEPTH_MAX,
-    JSON_MEMORY_BYTES_MAX, Limit,
+    ANSWER_BYTES_MAX, FILE_BYTES_MAX, FILTER_BYTES_MAX, JSON_DEPTH_MAX, JSON_MEMORY_BYTES_MAX, Limit,
 };
 use crate::query::{Once, ToText, Tool, stopped};
 use crate::root::Root;
@@ -106,7 +105,6 @@ impl Tool for Jq {
 
     fn prepare(root: &Root, options: Options) -> Result<Once<Answer>, SearchError> {
         check_length("filter", options.filter.len(), FILTER_BYTES_MAX)?;
-        check_length("text", options.text.as_ref().map_or(0, String::len), EDIT_FILE_BYTES_MAX as usize)?;
         if options.path.is_some() == options.text.is_some() {
             let reason = "expected either path or text".to_owned();
             return Err(SearchError::BadOptions { path: "path".to_owned(), reason });

@@ -145,8 +145,13 @@ pub(crate) trait Rewrite: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Limit`] when the text cannot be looked through.
-    fn rewrite(&self, text: &str, line_end: &str) -> Result<Option<(String, u64)>, Limit>;
+    /// [`Limit`] when the text cannot be looked through, or when it is stopped.
+    fn rewrite(
+        &self,
+        text: &str,
+        line_end: &str,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<Option<(String, u64)>, Limit>;
 }
 
 /// A walk that edits what it finds, in the end.
@@ -186,7 +191,7 @@ impl<R: Rewrite> Editing<R> {
         Ok(Walk::new(base, filter, Editing { root: root.clone(), apply, rewrite, planned }))
     }
 
-    fn plan(&self, file: &FoundFile, counts: &Counts) -> Result<(), SearchError> {
+    fn plan(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) -> Result<(), SearchError> {
         let Some(opened) = open_counted(file, crate::limit::EDIT_FILE_BYTES_MAX, counts) else {
             return Ok(());
         };
@@ -208,7 +213,7 @@ impl<R: Rewrite> Editing<R> {
             Err(error) => return Err(error),
         };
         let line_end = original.line_end();
-        let rewritten = match self.rewrite.rewrite(&original.text, line_end) {
+        let rewritten = match self.rewrite.rewrite(&original.text, line_end, &|| scope.is_stopped()) {
             Ok(rewritten) => rewritten,
             Err(_limit) => {
                 Counts::add(&counts.too_deep);
@@ -270,8 +275,8 @@ impl<R: Rewrite> Visit for Editing<R> {
         self.rewrite.is_for(relative) && self.planned.lock().error.is_none()
     }
 
-    fn visit(&self, file: &FoundFile, counts: &Counts, _scope: &Scope<'_>) {
-        if let Err(error) = self.plan(file, counts) {
+    fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
+        if let Err(error) = self.plan(file, counts, scope) {
             self.planned.lock().error.get_or_insert(error);
         }
     }
@@ -407,7 +412,12 @@ impl Rewrite for Replacing {
         self.bytes.is_match(bytes) || (self.multiline && bytes.contains(&b'\r'))
     }
 
-    fn rewrite(&self, text: &str, line_end: &str) -> Result<Option<(String, u64)>, Limit> {
+    fn rewrite(
+        &self,
+        text: &str,
+        line_end: &str,
+        _is_stopped: &dyn Fn() -> bool,
+    ) -> Result<Option<(String, u64)>, Limit> {
         // In a file all of whose lines end in `\r\n` the pattern sees `\n` only, and new lines get their neighbours' end.
         let is_crlf = line_end == "\r\n";
         let mut out = String::with_capacity(text.len());
@@ -495,7 +505,7 @@ mod tests {
 
     fn replaced(options: &Options, text: &str) -> Option<(String, u64)> {
         let replacing = Replacing::compile(options).unwrap();
-        let rewritten = replacing.rewrite(text, crate::text::line_end(text)).unwrap();
+        let rewritten = replacing.rewrite(text, crate::text::line_end(text), &|| false).unwrap();
         assert!(rewritten.is_none() || replacing.may_match(text.as_bytes()), "a match that the look missed");
         rewritten
     }

@@ -114,8 +114,13 @@ impl Rewrite for Rewriting {
         self.shape.may_match(bytes)
     }
 
-    fn rewrite(&self, text: &str, line_end: &str) -> Result<Option<(String, u64)>, Limit> {
-        let tree = self.shape.parse(text).ok_or(Limit::SyntaxDepth)?;
+    fn rewrite(
+        &self,
+        text: &str,
+        line_end: &str,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<Option<(String, u64)>, Limit> {
+        let tree = self.shape.parse(text, is_stopped).ok_or(Limit::SyntaxDepth)?;
         let mut edits = Vec::new();
         self.shape.each_match(&tree, |found| {
             let edit = match (&self.fix, self.shape.pattern(), self.shape.rule()) {
@@ -173,7 +178,7 @@ mod tests {
 
     fn rewritten(options: &Options, text: &str) -> Option<(String, u64)> {
         let rewriting = Rewriting::compile(options).unwrap();
-        rewriting.rewrite(text, crate::text::line_end(text)).unwrap()
+        rewriting.rewrite(text, crate::text::line_end(text), &|| false).unwrap()
     }
 
     /// Breaks if code is written anew otherwise than its pattern, its rule and its surroundings say.

@@ -16,8 +16,11 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use memchr::memmem::Finder;
 use serde_json::Value;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io::Read;
+use std::ops::ControlFlow::{Break, Continue};
 use std::path::Path;
+use tree_sitter::{ParseOptions, ParseState, Parser};
 
 /// The languages whose parsers are compiled in, by the name to use and other names that are understood.
 ///
@@ -122,9 +125,9 @@ impl Shape {
         self.literals.are_in(bytes)
     }
 
-    /// Parses a source; `None` when it is nested too deeply to be searched.
-    pub(crate) fn parse(&self, source: &str) -> Option<Tree> {
-        parse(self.language, source)
+    /// Parses a source; `None` when it is nested too deeply to be searched, or when it is stopped.
+    pub(crate) fn parse(&self, source: &str, is_stopped: &dyn Fn() -> bool) -> Option<Tree> {
+        parse(self.language, source, is_stopped)
     }
 
     /// Calls `take` with each match, in order of where they begin, an outer one before those in it, until it returns
@@ -162,12 +165,27 @@ impl Shape {
     }
 }
 
-/// Parses a source; `None` when it is nested too deeply.
-pub(crate) fn parse(language: SupportLang, source: &str) -> Option<Tree> {
+thread_local! {
+    /// The parsers of this thread; making one takes longer than parsing a small file.
+    static PARSERS: RefCell<HashMap<SupportLang, Parser>> = RefCell::default();
+}
+
+/// Parses a source; `None` when it is nested too deeply, or when it is stopped, which may be in the midst of it.
+pub(crate) fn parse(language: SupportLang, source: &str, is_stopped: &dyn Fn() -> bool) -> Option<Tree> {
     if brackets_depth(source) > SYNTAX_DEPTH_MAX {
         return None;
     }
-    let tree = language.ast_grep(source);
+    let tree = PARSERS.with_borrow_mut(|parsers| {
+        let parser = parsers.entry(language).or_default();
+        // Where it was stopped the last time it would go on.
+        parser.reset();
+        parser.set_language(&language.get_ts_language()).ok()?;
+        let mut go_on = |_: &ParseState| if is_stopped() { Break(()) } else { Continue(()) };
+        let options = ParseOptions::new().progress_callback(&mut go_on);
+        let mut rest = |offset: usize, _| source.as_bytes().get(offset..).unwrap_or_default();
+        parser.parse_with_options(&mut rest, None, Some(options))
+    })?;
+    let tree = AstGrep::doc(StrDoc { src: source.to_owned(), lang: language, tree });
     (!is_nested_deeper(&tree, SYNTAX_DEPTH_MAX)).then_some(tree)
 }
 

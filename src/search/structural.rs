@@ -263,8 +263,10 @@ impl Visit for Structural {
 
     fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
         let Some(source) = read_source(file, counts, |bytes| self.shape.may_match(bytes)) else { return };
-        let Some(tree) = self.shape.parse(&source) else {
-            Counts::add(&counts.too_deep);
+        let Some(tree) = self.shape.parse(&source, &|| scope.is_stopped()) else {
+            if !scope.is_stopped() {
+                Counts::add(&counts.too_deep);
+            }
             return;
         };
         Counts::add(&counts.searched);

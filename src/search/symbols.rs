@@ -508,7 +508,7 @@ struct Found {
 /// deeply, or when it is stopped.
 fn outline(language: SupportLang, source: &str, is_stopped: &dyn Fn() -> bool) -> Option<Vec<Symbol>> {
     let definitions = definitions(language)?;
-    let tree = parse(language, source)?;
+    let tree = parse(language, source, is_stopped)?;
     let text = |node: tree_sitter::Node<'_>| source.get(node.byte_range()).unwrap_or_default();
     let mut cursor = QueryCursor::new();
     let mut matches = cursor.matches(&definitions.query, tree.root().get_inner_node(), source.as_bytes());

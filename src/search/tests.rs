@@ -19,6 +19,7 @@ mod confinement;
 mod edit;
 mod fuzz;
 mod git;
+mod limits;
 mod many;
 
 const HANG: Duration = Duration::from_secs(60);
@@ -729,6 +730,9 @@ fn cancelled_work_ends_soon() {
     let lines = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n".repeat(500_000);
     write(folder.path(), "lines.txt", lines.as_bytes());
     write(folder.path(), "line.txt", lines.replace('\n', " ").as_bytes());
+    let call = "call(argument, [1, 2, 3], { key: value })\n";
+    let calls = call.repeat(usize::try_from(SYNTAX_FILE_BYTES_MAX).unwrap() / call.len());
+    write(folder.path(), "calls.js", calls.as_bytes());
     let pool = Pool::new(2).unwrap();
     let root = Root::open(folder.path()).unwrap();
     // No literal that every match holds, so that every place is looked at.
@@ -739,6 +743,8 @@ fn cancelled_work_ends_soon() {
         ("grep_search", json!({"pattern": slow, "path": "line.txt"})),
         ("grep_search", json!({"pattern": slow, "path": "lines.txt", "multiline": true})),
         ("mgrep", json!({"patterns": [slow, "c"], "path": "lines.txt"})),
+        ("ast_search", json!({"pattern": "call(none)", "language": "js", "path": "calls.js"})),
+        ("symbols", json!({"path": "calls.js"})),
         ("file_stats", json!({})),
         ("glob_search", json!({"pattern": "**/*.none"})),
     ] {
