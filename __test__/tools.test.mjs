@@ -28,6 +28,7 @@ test("roles find their way, edit and compare with the tools, and see no secrets"
             { name: "grep_search", args: { pattern: "token" } },
             { name: "mgrep", args: { patterns: ["greet", "token"] } },
             { name: "ast_search", args: { pattern: "console.log($$$ARGS)", language: "ts" } },
+            { name: "ast_search", args: { rule: "language: ts\nrule:\n  pattern: greet($A)\n  not: { inside: { kind: function_declaration } }\n" } },
             { name: "file_stats", args: {} },
             { name: "git_log", args: {} },
           ],
@@ -68,6 +69,7 @@ test("roles find their way, edit and compare with the tools, and see no secrets"
   assert.match(first(plan, "grep_search"), /src\/a\.ts:4: const token = "\[masked: github token\]"/)
   assert.match(first(plan, "mgrep"), /masked: github token/)
   assert.match(first(plan, "ast_search"), /src\/a\.ts:2: console\.log\("hi", name\)/)
+  assert.match(resultsOf(plan, "ast_search")[1], /^src\/b\.ts:3: greet\("x"\)\n/)
   assert.match(first(plan, "file_stats"), /typescript/i)
   assert.match(first(plan, "git_log"), /\(1 commit\)/)
   const [dry, applied] = resultsOf(work, "ast_replace")
@@ -147,17 +149,19 @@ test("a path outside the project is reached when the user grants it, and only th
   for (const result of results) assert.match(result, /x\.txt:1: treasure/)
 })
 
-test("tools that the options switch off are not offered, and a wrong option is named", async (t) => {
-  // Without it a user cannot keep a tool from a model, or a slip in the options goes unnoticed.
+test("the options switch tools and the masking off, and a wrong one is named", async (t) => {
+  // Without it a user cannot keep a tool from a model, nor work on what looks like a secret, or a slip goes unnoticed.
   const scene = await setUp(t, {
-    options: { tools: { jq: false, symbols: false, sed_replace: false } },
-    scenario: scenario({ plan: [submitPlan([task("a")])], work: { a: does("a") } }),
+    files: { "token.txt": `${SECRET}\n` },
+    options: { tools: { jq: false, symbols: false, sed_replace: false }, maskSecrets: false },
+    scenario: scenario({ plan: [{ tool: "grep_search", args: { pattern: "ghp_" } }, submitPlan([task("a")])], work: { a: does("a") } }),
   })
   const session = await scene.createSession()
   assert.match(await scene.command(session, "task", "Switch"), /is sealed/)
   const offered = new Set(scene.model.requests.flatMap(({ tools }) => tools))
   for (const tool of ["jq", "symbols", "sed_replace"]) assert.ok(!offered.has(tool), tool)
   for (const tool of ["replace", "ast_replace", "grep_search", "git_diff"]) assert.ok(offered.has(tool), tool)
+  assert.ok(resultsOf(scene.asked("plan"), "grep_search")[0].startsWith(`token.txt:1: ${SECRET}\n`))
 
   const { default: plugin } = await import(installedPlugin())
   const wrong = { tools: { jqq: true, jq: "no" }, maskSecrets: 1, other: 2 }
