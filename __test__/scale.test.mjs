@@ -1,11 +1,11 @@
 /**
- * Fifty workers at once on the real OpenCode: the caps hold, every task is done, and the test prints the slots over time, how
- * the attempts came to them, and the memory of the host.
+ * Scheduling on the real OpenCode. Of fifty workers at once it prints the slots over time, how the attempts came to them, and
+ * the memory of the host.
  */
 import assert from "node:assert/strict"
 import { readFileSync } from "node:fs"
 import { test } from "node:test"
-import { does, native, promptsOf, say, scenario, setUp, start, submitPlan, submitReview, task, until, waitAt } from "./scene.mjs"
+import { does, native, promptsOf, say, scenario, setUp, start, submitPlan, submitReview, task, toasted, until, waitAt } from "./scene.mjs"
 
 const WORKERS = 50
 /** Tasks of the plan: a first wave that fills every slot, and a second that follows it. */
@@ -97,4 +97,44 @@ test("planners and reviewers race, and a reviewer that read ahead reviews in the
   assert.equal(counters.racesLost, 2, "one planner, one reviewer")
   await until("no session is busy", async () => Object.keys(await scene.status()).length === 0)
   assert.equal(native.replayJournal(scene.directory, "m1").divergence, null)
+})
+
+test("low-priority work waits while memory is short, and says why", async (t) => {
+  // Without it sessions are opened until the system ends the host.
+  const scene = await setUp(t, {
+    limits: { memoryPercent: 1 },
+    scenario: scenario({ plan: [submitPlan([task("a"), task("b", { priority: "low" })])], work: { a: [waitAt("on"), ...does("a")], b: does("b") } }),
+  })
+  const report = scene.command(await scene.createSession(), "task", "Memory")
+  await scene.reached("work a")
+  const elsewhere = await scene.createSession()
+  await until("it is refused", async () => /work b: refused for now: \d+ % of the memory is in use, and its priority is low/.test(await scene.command(elsewhere, "status")))
+  assert.deepEqual(scene.asked("work b"), [])
+  await scene.command(elsewhere, "task", "limit memoryPercent=100")
+  await scene.reached("work b")
+  scene.open("on")
+  assert.match(await report, /Mission m1 is sealed/)
+})
+
+test("a model that fails is left alone for a while, then tried, and all go on when it answers again", async (t) => {
+  // Without it every session runs against a provider that is down, and spends its attempts there.
+  const down = { httpStatus: 503, headers: { "retry-after-ms": "50" }, body: "{}" }
+  const scene = await setUp(t, {
+    limits: { circuitFailures: 2, circuitOpenMs: 8_000, recoveries: 10 },
+    scenario: scenario({
+      plan: [submitPlan([task("a"), task("b")])],
+      work: Object.fromEntries(["a", "b"].map((id) => [id, [...Array.from({ length: 6 }, () => down), ...does(id)]])),
+    }),
+  })
+  const mark = scene.host.events().all.length
+  const report = scene.command(await scene.createSession(), "task", "Circuit")
+  await toasted(scene, /scripted\/scripted has failed/, mark)
+  const asked = () => scene.model.requests.filter(({ agent }) => agent === "worker").length
+  const before = asked()
+  const elsewhere = await scene.createSession()
+  const told = /scripted\/scripted has failed several times in a row[^]*work [ab]: waits for scripted\/scripted/
+  await until("the waiting are told", async () => told.test(await scene.command(elsewhere, "status")))
+  assert.equal(asked(), before, "nobody asks it meanwhile")
+  await toasted(scene, /scripted\/scripted answers again/, mark)
+  assert.match(await report, /Mission m1 is sealed/)
 })
