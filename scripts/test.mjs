@@ -34,6 +34,6 @@ for (const file of ["__test__/search.test.mjs", "__test__/hostile.test.mjs", "__
 
 step("native API, scripted model and missions on the real OpenCode")
 const files = readdirSync("__test__").filter((file) => file.endsWith(".test.mjs"))
-run(process.execPath, ["--test", "--test-concurrency=1", ...files.map((file) => `__test__/${file}`)])
+run(process.execPath, ["--test", "--test-concurrency=2", ...files.map((file) => `__test__/${file}`)])
 
 step("all passed")
