@@ -10,6 +10,7 @@ import { linkSync, mkdirSync, readFileSync, readdirSync, realpathSync, rmSync, s
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { performance } from "node:perf_hooks"
+import { longestTurn } from "../benches/measure.mjs"
 import { facade, run } from "./contract.mjs"
 
 const { scratch, native } = await facade()
@@ -361,37 +362,6 @@ const checks = {
     // 5 ms are promised; a machine that is busy with other tests is slower.
     assert.ok(worst[1] < 25, `${worst[0]} held up JavaScript for ${worst[1]} ms`)
   },
-}
-
-/** How long the thread that runs JavaScript has been on a processor, in milliseconds; where that cannot be known, the clock. */
-function busyMs() {
-  try {
-    return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, "utf8").split(" ")[0]) / 1e6
-  } catch {
-    return performance.now()
-  }
-}
-
-/**
- * The most work that JavaScript's thread does between two turns of the event loop while `act` is under way, in
- * milliseconds: what is waiting to be handled meanwhile has to wait so long. Time in which the system ran something else
- * does not count.
- */
-async function longestTurn(act) {
-  let longest = 0
-  let last = busyMs()
-  let isOver = false
-  const turn = () => {
-    const now = busyMs()
-    longest = Math.max(longest, now - last)
-    last = now
-    if (!isOver) setImmediate(turn)
-  }
-  setImmediate(turn)
-  await act()
-  isOver = true
-  // What the completion did up to here counts as well.
-  return Math.max(longest, busyMs() - last)
 }
 
 await run(checks)

@@ -1,4 +1,5 @@
-/** Times two or more ways to do the same, one after the other in turns, so that what disturbs one disturbs all. */
+/** Times two or more ways to do the same, one after the other in turns, so that what disturbs one disturbs all; and JavaScript's thread. */
+import { readFileSync } from "node:fs"
 import { performance } from "node:perf_hooks"
 
 const ROUNDS_MIN = 5
@@ -53,4 +54,38 @@ export function median(samples) {
 export function quantile(samples, part) {
   const sorted = samples.toSorted((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN
+}
+
+/** How long the thread that runs JavaScript has been on a processor, in milliseconds; where that cannot be known, the clock. */
+function busyMs() {
+  try {
+    return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, "utf8").split(" ")[0]) / 1e6
+  } catch {
+    return performance.now()
+  }
+}
+
+/**
+ * The most work that JavaScript's thread does between two turns of the event loop while `act` is under way, in
+ * milliseconds: what is waiting to be handled meanwhile has to wait so long. Time in which the system ran something else
+ * does not count.
+ *
+ * @param {() => Promise<unknown>} act
+ * @returns {Promise<number>}
+ */
+export async function longestTurn(act) {
+  let longest = 0
+  let last = busyMs()
+  let isOver = false
+  const turn = () => {
+    const now = busyMs()
+    longest = Math.max(longest, now - last)
+    last = now
+    if (!isOver) setImmediate(turn)
+  }
+  setImmediate(turn)
+  await act()
+  isOver = true
+  // What the completion did up to here counts as well.
+  return Math.max(longest, busyMs() - last)
 }

@@ -7,10 +7,11 @@ import { readFile } from "node:fs/promises"
 import { cpus } from "node:os"
 import { join } from "node:path"
 import { performance } from "node:perf_hooks"
+import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import * as native from "../index.js"
 import { corpus } from "./corpora.mjs"
-import { interleave, median, quantile } from "./measure.mjs"
+import { interleave, longestTurn, median, quantile } from "./measure.mjs"
 import { RIPGREP, astGrep, astGrepNapi, countLines, fffIndex, ripgrep, ripgrepFirst, run } from "./peers.mjs"
 
 /** @import { Side } from "./measure.mjs" */
@@ -40,6 +41,15 @@ const PATTERN = String.raw`export function use[A-Z]\w+`
 /** A word of thousands of lines. */
 const COMMON = "import"
 const TINY_PATTERN = "needle"
+/** Calls that look at the whole of a tree. */
+const WHOLE_TREE = {
+  grep_search: { pattern: PATTERN },
+  mgrep: { patterns: [PATTERN, "deprecated"] },
+  glob_search: { pattern: "**/*.none" },
+  file_stats: {},
+  ast_search: { pattern: "$A[$B][$C]", language: "javascript" },
+  symbols: {},
+}
 /** How many files the index is tried with. */
 const CHANGES = 50
 const EIGHT = ["FIXME", "deprecated", "new Promise", "WeakMap", "querySelector", "removeEventListener", "RangeError", "dispatchEvent"]
@@ -73,6 +83,11 @@ function line(operation, against, own, other, must) {
   const ratio = other / own
   const judged = must === undefined ? {} : { must: `≥ ${must}`, met: ratio >= must }
   return { operation, against, ours: time(own), theirs: time(other), result: ratio.toFixed(ratio < 10 ? 2 : 1), ...judged }
+}
+
+/** A time that is promised. @param {string} operation @param {number} ms @param {number} mostMs @returns {Line} */
+function promise(operation, ms, mostMs) {
+  return { operation, against: "–", ours: time(ms), theirs: "", result: time(ms), must: `≤ ${mostMs} ms`, met: ms <= mostMs }
 }
 
 /** Our answer, which must be whole, or the hits of both sides could not be compared. @template T @param {T & { truncated: boolean, limits: string[] }} answer @returns {T} */
@@ -403,6 +418,50 @@ export const ROWS = [
           met: p95 <= 10,
         },
       ]
+    },
+  },
+  {
+    name: "cancel",
+    async lines() {
+      const tree = corpus("large")
+      let [slowest, settled] = [0, 0]
+      for (const [name, options] of Object.entries(WHOLE_TREE)) {
+        for (let round = 0; round < 5; round++) {
+          const controller = new AbortController()
+          const call = native.toolText(name, options, { cwd: tree, signal: controller.signal, index: false })
+          const ended = call.then(
+            () => performance.now(),
+            () => performance.now(),
+          )
+          await sleep(20 + 20 * round)
+          const [before, aborted] = [process.cpuUsage(), performance.now()]
+          controller.abort()
+          settled = Math.max(settled, (await ended) - aborted)
+          // What its threads still do shows in the processor time of this process.
+          await sleep(500)
+          const { user, system } = process.cpuUsage(before)
+          slowest = Math.max(slowest, (user + system) / 1000)
+        }
+      }
+      return [
+        promise("a cancelled call is answered, the slowest of all", settled, 100),
+        promise("processor time after it, the most of all", slowest, 100),
+      ]
+    },
+  },
+  {
+    name: "turn",
+    async lines() {
+      const tree = corpus("large")
+      let longest = 0
+      for (const [name, options] of Object.entries(WHOLE_TREE)) {
+        const call = () => native.toolText(name, options, { cwd: tree, index: false })
+        await call()
+        // A collection of garbage may fall into a call, so the best of some rounds is what the call costs.
+        const rounds = [await longestTurn(call), await longestTurn(call), await longestTurn(call)]
+        longest = Math.max(longest, Math.min(...rounds))
+      }
+      return [promise("the longest a call on the large tree holds up JavaScript", longest, 5)]
     },
   },
   {
