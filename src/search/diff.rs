@@ -221,7 +221,7 @@ impl Unified {
             imara_diff::sources::byte_lines(before),
             imara_diff::sources::byte_lines(after),
         );
-        let mut changes = Changes::compute(Algorithm::Histogram, &input);
+        let mut changes = Changes::compute(Algorithm::Myers, &input);
         changes.postprocess_lines(&input);
         let hunks: Vec<Hunk> = changes.hunks().collect();
         let groups: Vec<&[Hunk]> =

@@ -3,7 +3,8 @@
 //! A [`Root`] holds a handle of the project's folder. Every file and folder below it is opened through that handle by
 //! `cap-std`, with `openat2` and `RESOLVE_BENEATH` where the system has it: no `..`, no absolute path and no link can
 //! lead out, also when another process swaps a folder for a link in the middle of a search. Links on the way to a path
-//! that a call names are resolved first, and what they lead to is opened in the same way. A walk follows no link.
+//! that a call names are resolved first, and what they lead to is opened in the same way. A walk follows no link; the
+//! files of a folder that it has read so are opened through the handle of that folder, by their names alone.
 //!
 //! Folders outside the project are reached through a handle of their own, and only those that the host has granted.
 //!
@@ -13,11 +14,13 @@
 use crate::error::SearchError;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, FileType, OpenOptions};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::path::{Component, MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::SystemTime;
 
 /// What a call may reach: the project, what the host has granted outside it, and which files it may write. Cheap to
@@ -180,7 +183,16 @@ pub(crate) struct Folder {
 /// An entry of a folder that was read.
 pub(crate) struct Entry {
     pub(crate) name: OsString,
-    pub(crate) file_type: FileType,
+    pub(crate) kind: Kind,
+}
+
+/// What an entry of a folder is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Folder,
+    File,
+    /// A link, device, FIFO or socket.
+    Special,
 }
 
 impl Folder {
@@ -223,18 +235,76 @@ impl Folder {
         regular(self.handle.open_with(self.below(path)?, &options)?.into_std())
     }
 
-    /// Reads the folder at `path`, which is absolute and this folder or below it. An entry that cannot be read is an
-    /// error of its own.
-    pub(crate) fn read(&self, path: &Path) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
-        let entries = self.handle.read_dir(self.below(path)?)?;
-        Ok(entries.map(|entry| {
-            let entry = entry?;
-            let mut file_type = entry.file_type()?;
-            if file_type == FileType::unknown() {
-                file_type = entry.metadata()?.file_type();
+    /// Reads the folder at `path`, which is absolute and this folder or below it, until `take` returns false. An entry
+    /// that cannot be read is an error of its own. Returns the folder's own handle, unless too many are in use.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn read(
+        &self,
+        path: &Path,
+        mut take: impl FnMut(io::Result<Entry>) -> bool,
+    ) -> io::Result<Option<Opened>> {
+        /// Large folders are read in few calls.
+        const BUFFER_BYTES: usize = 32 * 1024;
+        use cap_std::fs::OpenOptionsExt;
+        use rustix::fs::{AtFlags, FileType, RawDir, statat};
+        use std::os::unix::ffi::OsStrExt;
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW);
+        let handle = self.handle.open_with(self.below(path)?, &options)?;
+        let mut buffer = [std::mem::MaybeUninit::uninit(); BUFFER_BYTES];
+        let mut entries = RawDir::new(&handle, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(io::Error::from).and_then(|entry| {
+                let name = entry.file_name();
+                let kind = match entry.file_type() {
+                    // Not every file system says it.
+                    FileType::Unknown => {
+                        FileType::from_raw_mode(statat(&handle, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode)
+                    }
+                    kind => kind,
+                };
+                let kind = match kind {
+                    FileType::Directory => Kind::Folder,
+                    FileType::RegularFile => Kind::File,
+                    _ => Kind::Special,
+                };
+                Ok(Entry { name: OsStr::from_bytes(name.to_bytes()).to_owned(), kind })
+            });
+            let is_itself = entry.as_ref().is_ok_and(|entry| entry.name == "." || entry.name == "..");
+            let is_last = entry.is_err();
+            if !is_itself && !take(entry) || is_last {
+                break;
             }
-            Ok(Entry { name: entry.file_name(), file_type })
-        }))
+        }
+        Ok(Opened::new(handle))
+    }
+
+    /// Reads the folder at `path`, which is absolute and this folder or below it, until `take` returns false. An entry
+    /// that cannot be read is an error of its own.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn read(
+        &self,
+        path: &Path,
+        mut take: impl FnMut(io::Result<Entry>) -> bool,
+    ) -> io::Result<Option<Opened>> {
+        for entry in self.handle.read_dir(self.below(path)?)? {
+            let entry = entry.and_then(|entry| {
+                let mut kind = entry.file_type()?;
+                if kind == FileType::unknown() {
+                    kind = entry.metadata()?.file_type();
+                }
+                let kind = match kind {
+                    kind if kind.is_dir() => Kind::Folder,
+                    kind if kind.is_file() => Kind::File,
+                    _ => Kind::Special,
+                };
+                Ok(Entry { name: entry.file_name(), kind })
+            });
+            if !take(entry) {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// Opens the folder at `path`, which is absolute and this folder or below it.
@@ -267,6 +337,65 @@ impl Folder {
             Ok(relative) => Ok(relative),
             Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
         }
+    }
+}
+
+/// How many handles of folders walks may keep, of all that a process may have.
+#[cfg(target_os = "linux")]
+const OPENED_MAX: usize = 256;
+
+/// How many are kept.
+#[cfg(target_os = "linux")]
+static OPENED: AtomicUsize = AtomicUsize::new(0);
+
+/// A folder that a walk has read. To open its files by their names alone spares the system the way to it, a quarter of
+/// what a search of small files takes.
+#[cfg(target_os = "linux")]
+pub(crate) struct Opened {
+    handle: cap_std::fs::File,
+}
+
+#[cfg(target_os = "linux")]
+impl Opened {
+    fn new(handle: cap_std::fs::File) -> Option<Opened> {
+        if OPENED.fetch_add(1, Relaxed) < OPENED_MAX {
+            return Some(Opened { handle });
+        }
+        OPENED.fetch_sub(1, Relaxed);
+        None
+    }
+
+    /// Opens the regular file `name` of this folder, as [`Folder::open_file`] does.
+    pub(crate) fn open_file(&self, name: &OsStr) -> io::Result<(File, u64)> {
+        use rustix::fs::{FileType, Mode, OFlags};
+        if name.as_encoded_bytes().contains(&b'/') || name == ".." {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"));
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.handle, name, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok((file.into(), u64::try_from(stat.st_size).unwrap_or(0)))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Opened {
+    fn drop(&mut self) {
+        OPENED.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Elsewhere files are opened by their paths.
+#[cfg(not(target_os = "linux"))]
+pub(crate) enum Opened {}
+
+#[cfg(not(target_os = "linux"))]
+impl Opened {
+    pub(crate) fn open_file(&self, _name: &OsStr) -> io::Result<(File, u64)> {
+        match *self {}
     }
 }
 

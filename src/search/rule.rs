@@ -10,17 +10,21 @@
 use crate::limit::IGNORE_FILE_BYTES_MAX;
 use crate::root::{Folder, open_outside};
 use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::gitignore::{Gitignore, GitignoreBuilder, gitconfig_excludes_path};
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
+#[cfg(target_os = "linux")]
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-#[cfg(target_os = "linux")]
-use {
-    ignore::gitignore::gitconfig_excludes_path,
-    std::hash::{DefaultHasher, Hash, Hasher},
-};
+use std::sync::{Arc, LazyLock};
+
+/// How many files of rules are kept compiled, which takes a hundred times as long as reading them.
+const COMPILED_MAX: usize = 256;
+/// The largest file of rules that is kept.
+const COMPILED_BYTES_MAX: usize = 16 * 1024;
 
 /// Which of the files that hold or delimit rules a folder has.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,11 +83,11 @@ impl RuleFiles {
 /// The rules that hold in a folder: its own and, through `parent`, those of the folders above.
 pub(crate) struct Rules {
     parent: Option<Arc<Rules>>,
-    rgignore: Gitignore,
-    ignore: Gitignore,
-    gitignore: Gitignore,
-    exclude: Gitignore,
-    global: Arc<Gitignore>,
+    rgignore: Option<Arc<Gitignore>>,
+    ignore: Option<Arc<Gitignore>>,
+    gitignore: Option<Arc<Gitignore>>,
+    exclude: Option<Arc<Gitignore>>,
+    global: Option<Arc<Gitignore>>,
     is_repository: bool,
     in_repository: bool,
 }
@@ -92,15 +96,14 @@ impl Rules {
     /// Reads the rules that hold in `folder` because of the folders above it; not the folder's own. What lies in `inside`
     /// is read through it.
     pub(crate) fn above(inside: &Folder, folder: &Path) -> Arc<Rules> {
-        // Unreadable global settings are the user's to notice in git itself; the walk goes on without them.
-        let (global, _unreadable) = GitignoreBuilder::new(folder).build_global();
         let top = Arc::new(Rules {
             parent: None,
-            rgignore: Gitignore::empty(),
-            ignore: Gitignore::empty(),
-            gitignore: Gitignore::empty(),
-            exclude: Gitignore::empty(),
-            global: Arc::new(global),
+            rgignore: None,
+            ignore: None,
+            gitignore: None,
+            exclude: None,
+            // Unreadable global settings are the user's to notice in git itself; the walk goes on without them.
+            global: gitconfig_excludes_path().and_then(|path| read_rules(inside, folder, &path)),
             is_repository: false,
             in_repository: false,
         });
@@ -119,17 +122,16 @@ impl Rules {
         if files.is_empty() {
             return Arc::clone(self);
         }
-        let load = |there: bool, name: &str| {
-            if there { read_rules(inside, folder, &folder.join(name)) } else { Gitignore::empty() }
-        };
+        let load =
+            |there: bool, name: &str| there.then(|| read_rules(inside, folder, &folder.join(name))).flatten();
         let is_repository = files.git || files.jj;
         Arc::new(Rules {
             parent: Some(Arc::clone(self)),
             rgignore: load(files.rgignore, ".rgignore"),
             ignore: load(files.ignore, ".ignore"),
             gitignore: load(files.gitignore, ".gitignore"),
-            exclude: if files.git { read_exclude(inside, folder) } else { Gitignore::empty() },
-            global: Arc::clone(&self.global),
+            exclude: files.git.then(|| read_exclude(inside, folder)).flatten(),
+            global: self.global.clone(),
             is_repository,
             in_repository: self.in_repository || is_repository,
         })
@@ -137,8 +139,10 @@ impl Rules {
 
     /// Says whether the rules hide `path`, bring it back, or have nothing on it.
     pub(crate) fn matched(&self, path: &Path, is_folder: bool) -> Match<()> {
-        let look = |found: &mut Match<()>, rules: &Gitignore| {
-            if found.is_none() {
+        let look = |found: &mut Match<()>, rules: &Option<Arc<Gitignore>>| {
+            if let Some(rules) = rules
+                && found.is_none()
+            {
                 *found = rules.matched(path, is_folder).map(|_| ());
             }
         };
@@ -204,20 +208,37 @@ fn hash_file(inside: &Folder, path: &Path, hasher: &mut DefaultHasher) {
     (path, is_read, text).hash(hasher);
 }
 
+/// Files of rules as they were compiled: for which folder, from which file, of which text.
+type Compiled = HashMap<(PathBuf, PathBuf), (Vec<u8>, Option<Arc<Gitignore>>)>;
+
 /// Reads one file of rules for `folder`. A file that is not there, is no regular file or is too large has no effect.
-fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Gitignore {
-    let Ok((file, size_bytes)) = open_rules(inside, path) else { return Gitignore::empty() };
-    let mut text = Vec::new();
-    if size_bytes > IGNORE_FILE_BYTES_MAX || file.take(IGNORE_FILE_BYTES_MAX).read_to_end(&mut text).is_err()
-    {
-        return Gitignore::empty();
+fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Option<Arc<Gitignore>> {
+    static COMPILED: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
+    let (file, size_bytes) = open_rules(inside, path).ok()?;
+    if size_bytes > IGNORE_FILE_BYTES_MAX {
+        return None;
+    }
+    // One byte more, so that one call reads to the end.
+    let mut text = Vec::with_capacity(usize::try_from(size_bytes).ok()? + 1);
+    file.take(IGNORE_FILE_BYTES_MAX).read_to_end(&mut text).ok()?;
+    let key = (folder.to_owned(), path.to_owned());
+    if let Some((_, rules)) = COMPILED.lock().get(&key).filter(|(of, _)| *of == text) {
+        return rules.clone();
     }
     let mut builder = GitignoreBuilder::new(folder);
     for line in String::from_utf8_lossy(&text).trim_start_matches('\u{feff}').lines() {
         // Git, too, passes over a line it cannot read; the rest of the file counts.
         let _unreadable_line = builder.add_line(Some(path.to_owned()), line).is_err();
     }
-    builder.build().unwrap_or_else(|_too_large| Gitignore::empty())
+    let rules = builder.build().ok().filter(|rules| !rules.is_empty()).map(Arc::new);
+    if text.len() <= COMPILED_BYTES_MAX {
+        let mut compiled = COMPILED.lock();
+        if compiled.len() >= COMPILED_MAX {
+            compiled.clear();
+        }
+        compiled.insert(key, (text, rules.clone()));
+    }
+    rules
 }
 
 /// Opens a file of rules, through the handle of `inside` if it lies there.
@@ -226,8 +247,8 @@ fn open_rules(inside: &Folder, path: &Path) -> io::Result<(File, u64)> {
 }
 
 /// Reads `info/exclude` of the repository at `folder`, which a worktree or submodule keeps elsewhere.
-fn read_exclude(inside: &Folder, folder: &Path) -> Gitignore {
-    exclude_path(inside, folder).map_or_else(Gitignore::empty, |path| read_rules(inside, folder, &path))
+fn read_exclude(inside: &Folder, folder: &Path) -> Option<Arc<Gitignore>> {
+    read_rules(inside, folder, &exclude_path(inside, folder)?)
 }
 
 fn exclude_path(inside: &Folder, folder: &Path) -> Option<PathBuf> {

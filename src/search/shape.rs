@@ -472,6 +472,10 @@ pub(crate) fn read_source(
 /// Returns whether the syntax tree is nested deeper than `depth_max`. Does not recurse.
 fn is_nested_deeper(tree: &Tree, depth_max: usize) -> bool {
     let node = tree.root().get_inner_node();
+    // The parser has counted them: few nodes cannot be nested deeply.
+    if node.descendant_count() <= depth_max {
+        return false;
+    }
     let mut cursor = node.walk();
     let mut depth = 0;
     loop {

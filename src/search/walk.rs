@@ -10,7 +10,7 @@ use crate::error::SearchError;
 use crate::index::{self, Folders, Indexed};
 use crate::limit::{FILE_BYTES_MAX, GLOB_BYTES_MAX, GLOBS_MAX, TREE_DEPTH_MAX};
 use crate::query::Work;
-use crate::root::{Entry, Folder, Located};
+use crate::root::{Entry, Folder, Kind, Located, Opened};
 use crate::rule::{RuleFiles, Rules};
 use crate::signature::Signature;
 use ignore::overrides::{Override, OverrideBuilder};
@@ -18,7 +18,7 @@ use ignore::types::{Types, TypesBuilder};
 use orchestrator_worker::Scope;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -26,11 +26,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 #[cfg(target_os = "linux")]
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
 /// How long a unit works before it shares what is left.
 const GRAIN: Duration = Duration::from_micros(500);
+
+/// After how many entries of a folder it is asked whether they are still wanted.
+const ENTRIES_GRAIN: usize = 512;
 
 /// How much of a file too large to be searched is read, to tell whether it is text.
 const BINARY_HEAD_BYTES: u64 = 8 * 1024;
@@ -69,6 +73,18 @@ pub(crate) struct FoundFile {
     pub(crate) path: PathBuf,
     /// The path as shown: relative to the project, with `/`.
     pub(crate) relative: String,
+    /// The folder in which it was found, through whose own handle it can be opened.
+    above: Option<Arc<Listed>>,
+}
+
+impl FoundFile {
+    fn open(&self) -> std::io::Result<(File, u64)> {
+        let opened = self.above.as_ref().and_then(|above| above.opened.as_ref());
+        match opened.zip(self.path.file_name()) {
+            Some((opened, name)) => opened.open_file(name),
+            None => self.folder.open_file(&self.path),
+        }
+    }
 }
 
 /// Which files of a tree a search sees.
@@ -183,11 +199,11 @@ pub struct Skipped {
 impl Counts {
     /// Adds one to a counter.
     pub(crate) fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn skipped(&self) -> Skipped {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
         Skipped {
             binary: read(&self.binary),
             too_large: read(&self.too_large),
@@ -227,9 +243,10 @@ impl<V: Search> Work for Walk<V> {
             let above = Rules::above(folder, path);
             self.work(vec![Step::Folder { path: path.clone(), above, depth: 0 }], scope);
         } else {
-            let file = FoundFile { folder: folder.clone(), relative: folder.show(path), path: path.clone() };
-            let is_left_out = self.filter.globs.matched(path, false).is_ignore()
-                || self.filter.types.matched(path, false).is_ignore();
+            let (folder, path, relative) = (folder.clone(), path.clone(), folder.show(path));
+            let file = FoundFile { folder, path, relative, above: None };
+            let is_left_out = self.filter.globs.matched(&file.path, false).is_ignore()
+                || self.filter.types.matched(&file.path, false).is_ignore();
             if !is_left_out && self.visitor.wants_file(&file.relative) {
                 self.visitor.visit(&file, &self.counts, scope);
             }
@@ -240,7 +257,7 @@ impl<V: Search> Work for Walk<V> {
     fn answer(&self, timed_out: bool) -> Result<V::Answer, SearchError> {
         #[cfg(target_os = "linux")]
         if self.is_indexed() && self.index.get().is_none() && self.base.path == self.base.folder.path() {
-            index::note(&self.base.folder, self.counts.searched.load(Ordering::Relaxed));
+            index::note(&self.base.folder, self.counts.searched.load(Relaxed));
         }
         self.visitor.answer(&self.counts, timed_out)
     }
@@ -284,16 +301,17 @@ impl<V: Search> Walk<V> {
             self.filter.globs.matched(path, is_folder).is_ignore()
                 || self.filter.types.matched(path, is_folder).is_ignore()
         };
-        self.counts.special.fetch_add(*special, Ordering::Relaxed);
-        self.counts.unreadable.fetch_add(*unreadable, Ordering::Relaxed);
-        let listed = Arc::new(Listed { path: path.to_owned(), relative: self.base.folder.show(path) });
+        self.counts.special.fetch_add(*special, Relaxed);
+        self.counts.unreadable.fetch_add(*unreadable, Relaxed);
+        let relative = self.base.folder.show(path);
+        let listed = Arc::new(Listed { path: path.to_owned(), relative, opened: None });
         for name in folders.iter().rev() {
             let path = path.join(name);
             let is_wanted = !(narrows && is_left_out(&path, true))
                 && self.visitor.wants_folder(&format!("{}/", listed.show(name)));
             if !is_wanted {
             } else if depth >= TREE_DEPTH_MAX {
-                self.counts.below_depth.store(true, Ordering::Relaxed);
+                self.counts.below_depth.store(true, Relaxed);
             } else {
                 steps.push(Step::Folder { path, above: Arc::clone(above), depth: depth + 1 });
             }
@@ -314,13 +332,13 @@ impl<V: Search> Walk<V> {
                 }
             }
         }
-        self.counts.searched.fetch_add(searched, Ordering::Relaxed);
-        self.counts.binary.fetch_add(binary, Ordering::Relaxed);
+        self.counts.searched.fetch_add(searched, Relaxed);
+        self.counts.binary.fetch_add(binary, Relaxed);
         true
     }
 
     fn spawn(self: &Arc<Self>, steps: Vec<Step>, scope: &Scope<'_>) {
-        self.pending.fetch_add(1, Ordering::Relaxed);
+        self.pending.fetch_add(1, Relaxed);
         let walk = Arc::clone(self);
         scope.spawn(move |scope| {
             walk.work(steps, scope);
@@ -331,7 +349,7 @@ impl<V: Search> Walk<V> {
     /// Counts one unit less. A unit that was dropped, or that stopped half way, leaves the walk without an end.
     fn end_unit(&self, scope: &Scope<'_>) {
         // Acquire and release: what all units have found is seen by the last.
-        if self.pending.fetch_sub(1, Ordering::AcqRel) == 1 && !scope.is_stopped() {
+        if self.pending.fetch_sub(1, AcqRel) == 1 && !scope.is_stopped() {
             self.visitor.walked(&self.counts, scope);
         }
     }
@@ -345,13 +363,14 @@ impl<V: Search> Walk<V> {
                 return;
             }
             match step {
-                Step::Folder { path, above, depth } => self.folder(path, &above, depth, &mut steps),
+                Step::Folder { path, above, depth } => self.folder(path, &above, depth, &mut steps, scope),
                 Step::File { above, name } => {
                     let relative = above.show(&name);
                     // Since the file was found, others may have filled the answer with what comes before it.
                     if self.visitor.wants_file(&relative) {
                         let (folder, path) = (self.base.folder.clone(), above.path.join(&name));
-                        self.visitor.visit(&FoundFile { folder, path, relative }, &self.counts, scope);
+                        let file = FoundFile { folder, path, relative, above: Some(above) };
+                        self.visitor.visit(&file, &self.counts, scope);
                     }
                 }
             }
@@ -368,18 +387,30 @@ impl<V: Search> Walk<V> {
     }
 
     /// Reads one folder, and adds its files and subfolders to `steps`, the first last.
-    fn folder(&self, path: PathBuf, above: &Arc<Rules>, depth: usize, steps: &mut Vec<Step>) {
+    fn folder(
+        &self,
+        path: PathBuf,
+        above: &Arc<Rules>,
+        depth: usize,
+        steps: &mut Vec<Step>,
+        scope: &Scope<'_>,
+    ) {
+        let relative = self.base.folder.show(&path);
+        // Since the folder was found, others may have filled the answer with what comes before it; and while a large one
+        // is read they may.
+        let is_over =
+            || scope.is_stopped() || depth > 0 && !self.visitor.wants_folder(&format!("{relative}/"));
+        if is_over() {
+            return;
+        }
         #[cfg(target_os = "linux")]
         if self.take_indexed(&path, above, depth, steps) {
             return;
         }
-        let Ok(reader) = self.base.folder.read(&path) else {
-            Counts::add(&self.counts.unreadable);
-            return;
-        };
         let mut rule_files = RuleFiles::default();
         let mut entries = Vec::new();
-        for entry in reader {
+        let mut is_left = false;
+        let read = self.base.folder.read(&path, |entry| {
             match entry {
                 Ok(entry) => {
                     rule_files.note(&entry.name);
@@ -387,42 +418,58 @@ impl<V: Search> Walk<V> {
                 }
                 Err(_unreadable) => Counts::add(&self.counts.unreadable),
             }
+            is_left = entries.len() % ENTRIES_GRAIN == 0 && is_over();
+            !is_left
+        });
+        let Ok(opened) = read else {
+            Counts::add(&self.counts.unreadable);
+            return;
+        };
+        if is_left || entries.len() > ENTRIES_GRAIN && is_over() {
+            return;
         }
         let rules = if self.filter.no_ignore {
             Arc::clone(above)
         } else {
             above.with_folder(&self.base.folder, &path, rule_files)
         };
-        // In the order of the paths in the answer, in which a folder's name is followed by a slash.
-        let key = |entry: &Entry| {
-            let slash: &[u8] = if entry.file_type.is_dir() { b"/" } else { b"" };
-            let name = entry.name.as_encoded_bytes();
-            name.iter().chain(slash).copied().collect::<Vec<u8>>()
-        };
-        entries.sort_by_cached_key(|entry| Reverse(key(entry)));
-        let relative = self.base.folder.show(&path);
-        let listed = Arc::new(Listed { path, relative });
-        for Entry { file_type, name } in entries {
-            let path = listed.path.join(&name);
-            let is_hidden = name.as_encoded_bytes().first() == Some(&b'.');
-            if name == ".git" || !self.filter.admits(&path, file_type.is_dir(), is_hidden, &rules) {
-                continue;
+        entries.sort_unstable_by(|a, b| in_path_order(b, a));
+        let listed = Arc::new(Listed { path, relative: relative.clone(), opened });
+        for (index, Entry { kind, name }) in entries.into_iter().enumerate() {
+            if index % ENTRIES_GRAIN == ENTRIES_GRAIN - 1 && is_over() {
+                return;
             }
             let relative = listed.show(&name);
-            if file_type.is_dir() {
+            // What the visitor wants is soon said; the rules take longer.
+            if name == ".git" || kind == Kind::File && !self.visitor.wants_file(&relative) {
+                continue;
+            }
+            let path = listed.path.join(&name);
+            let is_hidden = name.as_encoded_bytes().first() == Some(&b'.');
+            if !self.filter.admits(&path, kind == Kind::Folder, is_hidden, &rules) {
+                continue;
+            }
+            if kind == Kind::Folder {
                 if !self.visitor.wants_folder(&format!("{relative}/")) {
                 } else if depth >= TREE_DEPTH_MAX {
-                    self.counts.below_depth.store(true, Ordering::Relaxed);
+                    self.counts.below_depth.store(true, Relaxed);
                 } else {
                     steps.push(Step::Folder { path, above: Arc::clone(&rules), depth: depth + 1 });
                 }
-            } else if !file_type.is_file() {
+            } else if kind == Kind::Special {
                 Counts::add(&self.counts.special);
-            } else if self.visitor.wants_file(&relative) {
+            } else {
                 steps.push(Step::File { above: Arc::clone(&listed), name });
             }
         }
     }
+}
+
+/// The order of the paths in the answer, in which a folder's name is followed by a slash.
+fn in_path_order(a: &Entry, b: &Entry) -> Ordering {
+    let slash = |entry: &Entry| (entry.kind == Kind::Folder).then_some(&b'/');
+    let (a_name, b_name) = (a.name.as_encoded_bytes(), b.name.as_encoded_bytes());
+    a_name.iter().chain(slash(a)).cmp(b_name.iter().chain(slash(b)))
 }
 
 /// Something that a walk has yet to do.
@@ -438,6 +485,7 @@ struct Listed {
     path: PathBuf,
     /// As shown.
     relative: String,
+    opened: Option<Opened>,
 }
 
 impl Listed {
@@ -456,7 +504,7 @@ pub(crate) fn open_counted(file: &FoundFile, size_bytes_max: u64, counts: &Count
 /// As [`open_counted`], with the file's size.
 pub(crate) fn open_sized(file: &FoundFile, size_bytes_max: u64, counts: &Counts) -> Option<(File, u64)> {
     debug_assert!(size_bytes_max <= FILE_BYTES_MAX, "no search reads more than the largest file");
-    match file.folder.open_file(&file.path) {
+    match file.open() {
         Ok((opened, size_bytes)) if size_bytes > size_bytes_max => {
             // A large picture or program would not have been searched anyway, so nothing is missing from the answer.
             let mut head = Vec::new();
