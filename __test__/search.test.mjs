@@ -54,6 +54,31 @@ function countingSignal() {
 }
 
 const checks = {
+  "the user's global ignore file counts, also by a link, and as it is now"() {
+    // Without it a search shows what git hides, or goes by rules that have been changed.
+    const home = join(scratch, "home")
+    const kept = join(scratch, "dotfiles")
+    const repository = join(scratch, "repository")
+    for (const folder of [join(home, "git"), kept, join(repository, ".git")]) mkdirSync(folder, { recursive: true })
+    symlinkSync(join(kept, "ignore"), join(home, "git/ignore"))
+    for (const name of ["a.txt", "b.txt"]) writeFileSync(join(repository, name), "")
+    writeFileSync(
+      join(home, "look.mjs"),
+      `import { writeFileSync } from "node:fs"
+      import { glob } from ${JSON.stringify(facadeUrl)}
+      const look = async () => (await glob({ pattern: "*.txt" }, { cwd: ${JSON.stringify(repository)} })).paths.join()
+      for (const name of ["a.txt", "b.txt"]) {
+        writeFileSync(${JSON.stringify(join(kept, "ignore"))}, name)
+        console.log(await look())
+      }`,
+    )
+    const { stdout, stderr } = spawnSync(process.execPath, [join(home, "look.mjs")], {
+      encoding: "utf8",
+      env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home },
+    })
+    assert.equal(stdout, "b.txt\na.txt\n", stderr)
+  },
+
   async "searches with an index see every change"() {
     // Without it a model is shown a project as it was.
     const indexed = join(scratch, "indexed")

@@ -103,7 +103,7 @@ impl Rules {
             gitignore: None,
             exclude: None,
             // Unreadable global settings are the user's to notice in git itself; the walk goes on without them.
-            global: gitconfig_excludes_path().and_then(|path| read_rules(inside, folder, &path)),
+            global: global_path().and_then(|path| read_rules(inside, folder, &path)),
             is_repository: false,
             in_repository: false,
         });
@@ -173,7 +173,7 @@ impl Rules {
 #[cfg(target_os = "linux")]
 pub(crate) fn fingerprint_above(inside: &Folder, folder: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
-    if let Some(global) = gitconfig_excludes_path() {
+    if let Some(global) = global_path() {
         hash_file(inside, &global, &mut hasher);
     }
     for above in folder.ancestors().skip(1) {
@@ -210,6 +210,11 @@ fn hash_file(inside: &Folder, path: &Path, hasher: &mut DefaultHasher) {
 
 /// Files of rules as they were compiled: for which folder, from which file, of which text.
 type Compiled = HashMap<(PathBuf, PathBuf), (Vec<u8>, Option<Arc<Gitignore>>)>;
+
+/// Where the user's global rules are, if there are any. Git follows links there, as many keep their settings elsewhere.
+fn global_path() -> Option<PathBuf> {
+    gitconfig_excludes_path()?.canonicalize().ok()
+}
 
 /// Reads one file of rules for `folder`. A file that is not there, is no regular file or is too large has no effect.
 fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Option<Arc<Gitignore>> {
