@@ -256,17 +256,18 @@ impl Folder {
         while let Some(entry) = entries.next() {
             let entry = entry.map_err(io::Error::from).and_then(|entry| {
                 let name = entry.file_name();
-                let kind = match entry.file_type() {
-                    // Not every file system says it.
-                    FileType::Unknown => {
-                        FileType::from_raw_mode(statat(&handle, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode)
-                    }
-                    kind => kind,
-                };
-                let kind = match kind {
-                    FileType::Directory => Kind::Folder,
-                    FileType::RegularFile => Kind::File,
-                    _ => Kind::Special,
+                let mut file_type = entry.file_type();
+                // Not every file system says it.
+                if file_type == FileType::Unknown {
+                    let stat = statat(&handle, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    file_type = FileType::from_raw_mode(stat.st_mode);
+                }
+                let kind = if file_type == FileType::Directory {
+                    Kind::Folder
+                } else if file_type == FileType::RegularFile {
+                    Kind::File
+                } else {
+                    Kind::Special
                 };
                 Ok(Entry { name: OsStr::from_bytes(name.to_bytes()).to_owned(), kind })
             });
