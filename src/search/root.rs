@@ -368,17 +368,12 @@ impl Opened {
 
     /// Opens the regular file `name` of this folder, as [`Folder::open_file`] does.
     pub(crate) fn open_file(&self, name: &OsStr) -> io::Result<(File, u64)> {
-        use rustix::fs::{FileType, Mode, OFlags};
+        use rustix::fs::{Mode, OFlags};
         if name.as_encoded_bytes().contains(&b'/') || name == ".." {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"));
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.handle, name, flags, Mode::empty())?;
-        let stat = rustix::fs::fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        Ok((file.into(), u64::try_from(stat.st_size).unwrap_or(0)))
+        regular(rustix::fs::openat(&self.handle, name, flags, Mode::empty())?.into())
     }
 }
 
