@@ -151,7 +151,7 @@ mod system {
     }
 
     /// The environment a process was started with. Others' cannot be read, and are not ours.
-    fn environment(pid: u32) -> io::Result<BTreeMap<String, String>> {
+    pub(super) fn environment(pid: u32) -> io::Result<BTreeMap<String, String>> {
         use std::os::unix::fs::MetadataExt;
         let file = File::open(format!("/proc/{pid}/environ"))?;
         if file.metadata()?.uid() != getuid().as_raw() {
@@ -182,14 +182,44 @@ mod system {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::process::{Child, Command, Stdio};
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Child, Command, ExitStatus, Stdio};
 
     use super::*;
 
-    fn start(environment: &BTreeMap<String, String>) -> Child {
-        let mut command = Command::new("sleep");
-        command.arg("600").envs(environment).stdin(Stdio::null());
-        command.spawn().expect("sleep can be run")
+    /// A process that does not outlive its test.
+    struct Sleeper(Child);
+
+    impl Sleeper {
+        fn start(environment: &BTreeMap<String, String>) -> Self {
+            let mut command = Command::new("sleep");
+            command
+                .arg("600")
+                .envs(environment)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            let sleeper = Self(command.spawn().expect("sleep can be run"));
+            // The system lets the parent go on a moment before the new program's environment can be read.
+            let shown =
+                || system::environment(sleeper.0.id()).is_ok_and(|shown| shown.contains_key(OWNER_VARIABLE));
+            while !shown() {
+                std::thread::yield_now();
+            }
+            sleeper
+        }
+
+        fn ended(&mut self) -> Option<ExitStatus> {
+            self.0.try_wait().expect("it can be asked")
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            // Fails when it has ended already, which is what is wanted.
+            drop(self.0.kill());
+            drop(self.0.wait());
+        }
     }
 
     fn folder(name: &str) -> std::path::PathBuf {
@@ -200,18 +230,15 @@ mod tests {
     #[test]
     fn the_work_that_is_named_is_killed_and_no_other() {
         let owner = Owner::this_process(&folder("work"));
-        let mut named = start(&owner.environment(Some("ses_1")));
-        let mut other = start(&owner.environment(Some("ses_2")));
-        let mut foreign = start(&Owner::this_process(&folder("elsewhere")).environment(Some("ses_1")));
+        let mut named = Sleeper::start(&owner.environment(Some("ses_1")));
+        let mut other = Sleeper::start(&owner.environment(Some("ses_2")));
+        let elsewhere = Owner::this_process(&folder("elsewhere"));
+        let mut foreign = Sleeper::start(&elsewhere.environment(Some("ses_1")));
         let killed = owner.kill_work(&["ses_1".into(), "m1".into()]);
         assert_eq!(killed.len(), 1);
-        assert_eq!((killed[0].pid, killed[0].command.as_str()), (named.id(), "sleep 600"));
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&named.wait().unwrap()), Some(9));
-        for child in [&mut other, &mut foreign] {
-            assert!(child.try_wait().unwrap().is_none());
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        assert_eq!((killed[0].pid, killed[0].command.as_str()), (named.0.id(), "sleep 600"));
+        assert_eq!(named.0.wait().unwrap().signal(), Some(9));
+        assert_eq!((other.ended(), foreign.ended()), (None, None));
     }
 
     /// Breaks if commands of a process that crashed go on for ever, or those of a living one are killed.
@@ -220,13 +247,11 @@ mod tests {
         let owner = Owner::this_process(&folder("leftovers"));
         // The number of a process that lives, with the start of another that is gone.
         let dead = Owner { started: "1".into(), ..owner.clone() };
-        let mut left = start(&dead.environment(Some("ses_1")));
-        let mut living = start(&owner.environment(None));
+        let mut left = Sleeper::start(&dead.environment(Some("ses_1")));
+        let mut living = Sleeper::start(&owner.environment(None));
         let killed: Vec<_> = owner.kill_leftovers().into_iter().map(|leftover| leftover.pid).collect();
-        assert_eq!(killed, [left.id()]);
-        left.wait().unwrap();
-        assert!(living.try_wait().unwrap().is_none());
-        living.kill().unwrap();
-        living.wait().unwrap();
+        assert_eq!(killed, [left.0.id()]);
+        left.0.wait().unwrap();
+        assert_eq!(living.ended(), None);
     }
 }

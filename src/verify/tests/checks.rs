@@ -415,7 +415,9 @@ fn a_cancelled_check_is_answered_and_its_group_killed() {
     let request = commands(root.path(), &[&["false"], sleep, &["touch", "later"]]);
     let ticket = verifier.run(request, move |report| sender.send(report).unwrap());
     let pid = read_pid(&root, "pid");
-    assert_eq!(verifier.running(), [pid.parse::<u32>().unwrap()]);
+    // The process can write its id before its verifier has noted it.
+    let id = pid.parse::<u32>().unwrap();
+    wait_until("the group is known", || verifier.running() == [id]);
     verifier.cancel(ticket);
     let report = receiver.recv_timeout(PATIENCE).unwrap();
     assert_eq!(report.verdict, Verdict::Unknown);
