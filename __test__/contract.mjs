@@ -12,7 +12,8 @@ export async function facade() {
   const scratch = mkdtempSync(join(tmpdir(), "orchestrator-contract-"))
   process.on("exit", () => rmSync(scratch, { recursive: true, force: true }))
   const url = new URL("../index.js", import.meta.url).href
-  return { binding: await import("../binding.js"), native: await import(url), url, scratch }
+  const { addon } = await import("../target/addon.js")
+  return { addon, native: await import(url), url, scratch }
 }
 
 /**

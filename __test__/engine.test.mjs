@@ -7,7 +7,7 @@ import { join } from "node:path"
 import { Worker } from "node:worker_threads"
 import { facade, run } from "./contract.mjs"
 
-const { binding, url: facadeUrl, scratch, native } = await facade()
+const { addon, url: facadeUrl, scratch, native } = await facade()
 const { blankSchema, checkOptions, exportJournal, hasJournal, openEngine, OrchestratorError, readMissions, replayJournal, verifyJournal } = native
 
 // The addon does not keep Node alive, and most checks wait for its notices.
@@ -48,7 +48,7 @@ function open(directory = project(), options = {}) {
 function openRaw(directory = project()) {
   const notices = []
   let wake = () => {}
-  const engine = binding.engineOpen(JSON.stringify({ directory }), (json) => {
+  const engine = addon.engineOpen(JSON.stringify({ directory }), (json) => {
     notices.push(JSON.parse(json))
     wake()
   })
@@ -188,14 +188,14 @@ const checks = {
     refused(() => openEngine({}, {}), "OPTIONS_INVALID")
     refused(() => openEngine({ directory: project(), limits: { fixes: "3" } }, {}), "OPTIONS_INVALID")
     refused(() => openEngine({ directory: join(scratch, "none") }, {}), "FOLDER_IO")
-    const late = binding.engineOpen(JSON.stringify({ directory: project() }), () => {})
+    const late = addon.engineOpen(JSON.stringify({ directory: project() }), () => {})
     for (const id of [-1, 0.5, NaN, Infinity, 2 ** 53]) {
-      assert.throws(() => binding.engineAsk(late, id, '{"type":"status","session":"s"}'), { code: "INVALID_ARGUMENT" })
+      assert.throws(() => addon.engineAsk(late, id, '{"type":"status","session":"s"}'), { code: "INVALID_ARGUMENT" })
     }
-    assert.throws(() => binding.enginePost({}, "[]"))
-    assert.throws(() => binding.enginePost(late, 1))
-    assert.throws(() => binding.engineOpen("{}", 1))
-    binding.engineClose(late)
+    assert.throws(() => addon.enginePost({}, "[]"))
+    assert.throws(() => addon.enginePost(late, 1))
+    assert.throws(() => addon.engineOpen("{}", 1))
+    addon.engineClose(late)
     engine.close()
   },
 
@@ -277,7 +277,7 @@ const checks = {
 
   async "a full disk makes missions wait, and nothing is lost"() {
     const { engine, directory, notices, until } = openRaw()
-    const post = (event) => binding.enginePost(engine, JSON.stringify([event]))
+    const post = (event) => addon.enginePost(engine, JSON.stringify([event]))
     const effect = (is) => until(({ effects }) => effects?.some(is)).then(({ effects }) => effects.find(is))
     const answered = (request) => effect((e) => e.type === "reply" && e.request === request).then(({ answer }) => answer)
     const submitted = (request) => ({ type: "planSubmitted", request, session: "ses_planner", plan, denied: [] })
@@ -287,7 +287,7 @@ const checks = {
     post({ type: "sessionOpened", effect: opened.effect, session: "ses_planner" })
     const prompt = await effect((e) => e.type === "prompt")
     post({ type: "promptSent", effect: prompt.effect })
-    binding.fillDisk(engine, true)
+    addon.fillDisk(engine, true)
     post(submitted(2))
     assert.equal((await answered(2)).code, "JOURNAL_DISK_FULL")
     // Told once; and what would go on without bounds is aborted when it lasts.
@@ -297,11 +297,11 @@ const checks = {
     post(submitted(3))
     const later = await answered(3)
     assert.deepEqual([later.code, /the disk is full/.test(later.text)], ["ENGINE_UNAVAILABLE", true])
-    binding.engineAsk(engine, 1, '{"type":"status","session":"ses_root"}')
+    addon.engineAsk(engine, 1, '{"type":"status","session":"ses_root"}')
     const { value } = await until(({ type }) => type === "answer")
     assert.match(value.text, /cannot go on at present: the disk is full/)
 
-    binding.fillDisk(engine, false)
+    addon.fillDisk(engine, false)
     await until(({ type }) => type === "recovered")
     const asked = await effect((e) => e.type === "lookUpSession" && e.session === "ses_planner")
     post({ type: "sessionLookedUp", effect: asked.effect, session: "ses_planner", prompted: true, busy: true, facts: null })
@@ -309,30 +309,30 @@ const checks = {
     assert.equal((await answered(4)).kind, "accepted")
     post({ type: "turnEnded", session: "ses_planner", prompt: prompt.effect, facts: { finish: "stop", error: null, text: "" } })
     await effect((e) => e.type === "openSession" && e.title === "m1 work a")
-    binding.engineClose(engine)
+    addon.engineClose(engine)
     assert.equal(readMissions(directory)[0].stage, "executing")
     assert.ok(verifyJournal(directory).sequence > 4)
   },
 
   async "a panic in a call, in the pool and in the engine leaves the host alive"() {
-    assert.throws(() => binding.panicInCall(), /asked to panic/)
+    assert.throws(() => addon.panicInCall(), /asked to panic/)
     const port = await new Promise((resolve) => {
-      const opened = binding.connect((id, json) => resolve({ opened, id, completion: JSON.parse(json) }))
-      binding.panicInPool(opened, 7)
+      const opened = addon.connect((id, json) => resolve({ opened, id, completion: JSON.parse(json) }))
+      addon.panicInPool(opened, 7)
     })
     assert.deepEqual([port.id, port.completion.error.code], [7, "WORKER_PANICKED"])
-    binding.closePort(port.opened)
+    addon.closePort(port.opened)
 
     const { engine, until } = openRaw()
-    binding.enginePost(engine, JSON.stringify([{ ...requested(), request: 1 }]))
+    addon.enginePost(engine, JSON.stringify([{ ...requested(), request: 1 }]))
     await until(({ effects }) => effects?.some(({ type }) => type === "reply"))
-    binding.panicInEngine(engine)
+    addon.panicInEngine(engine)
     await until(({ code }) => code === "ENGINE_POISONED")
     // Rebuilt from the journal: what was acknowledged before the panic is there.
     await until(({ type, missions }) => type === "ready" && missions === 1)
-    binding.engineAsk(engine, 1, '{"type":"status","session":"ses_root"}')
+    addon.engineAsk(engine, 1, '{"type":"status","session":"ses_root"}')
     await until(({ type, value }) => type === "answer" && value.missions?.length === 1)
-    binding.engineClose(engine)
+    addon.engineClose(engine)
   },
 
   async "after close everything is refused, and what waited is settled"() {

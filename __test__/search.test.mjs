@@ -10,7 +10,7 @@ import { join } from "node:path"
 import { Worker } from "node:worker_threads"
 import { facade, run } from "./contract.mjs"
 
-const { binding, url: facadeUrl, scratch, native } = await facade()
+const { addon, url: facadeUrl, scratch, native } = await facade()
 const { grep, mgrep, glob, fileStats, astSearch, toolText, warm, closePort, OrchestratorError } = native
 
 const cwd = join(scratch, "project")
@@ -261,19 +261,19 @@ const checks = {
   },
 
   async "the port itself checks what it is given"() {
-    const port = binding.connect(() => {})
-    const start = (id) => binding.toolStart(port, id, "grep_search", '{"pattern":"x"}', JSON.stringify({ root: cwd }), false)
+    const port = addon.connect(() => {})
+    const start = (id) => addon.toolStart(port, id, "grep_search", '{"pattern":"x"}', JSON.stringify({ root: cwd }), false)
     for (const id of [-1, 0.5, NaN, Infinity, 2 ** 53]) {
       assert.throws(() => start(id), { code: "INVALID_ARGUMENT" })
-      assert.throws(() => binding.toolCancel(port, id), { code: "INVALID_ARGUMENT" })
+      assert.throws(() => addon.toolCancel(port, id), { code: "INVALID_ARGUMENT" })
     }
-    assert.throws(() => binding.toolStart({}, 1, "grep_search", "{}", JSON.stringify({ root: cwd }), false))
-    assert.throws(() => binding.connect(1))
-    binding.toolCancel(port, 7)
-    binding.closePort(port)
-    binding.closePort(port)
+    assert.throws(() => addon.toolStart({}, 1, "grep_search", "{}", JSON.stringify({ root: cwd }), false))
+    assert.throws(() => addon.connect(1))
+    addon.toolCancel(port, 7)
+    addon.closePort(port)
+    addon.closePort(port)
     assert.throws(() => start(1), { code: "PORT_CLOSED" })
-    assert.throws(() => binding.closePort({}))
+    assert.throws(() => addon.closePort({}))
   },
 
   async "an id in use is refused"() {
@@ -281,16 +281,16 @@ const checks = {
     const end = new Promise((resolve) => (ended = resolve))
     // A port alone does not keep Node running.
     const alive = setInterval(() => {}, 60_000)
-    const port = binding.connect((id, json) => ended([id, JSON.parse(json)]))
-    const start = () => binding.toolStart(port, 3, "ast_search", '{"pattern":"$F($A)","language":"ts"}', JSON.stringify({ root: slow }), false)
+    const port = addon.connect((id, json) => ended([id, JSON.parse(json)]))
+    const start = () => addon.toolStart(port, 3, "ast_search", '{"pattern":"$F($A)","language":"ts"}', JSON.stringify({ root: slow }), false)
     start()
     assert.throws(start, { code: "INVALID_ARGUMENT" })
-    binding.toolCancel(port, 3)
+    addon.toolCancel(port, 3)
     const [id, completion] = await end
     assert.equal(id, 3)
     assert.equal(completion.error.code, "SEARCH_CANCELLED")
     clearInterval(alive)
-    binding.closePort(port)
+    addon.closePort(port)
   },
 
   async "a script that only awaits a search lives until it is answered, and then ends"() {

@@ -15,7 +15,7 @@ const HELP = `Measures the native tools against their peers, in turns in one run
   --no-build    measures the addon that is there
   --json FILE   writes the lines to a file too
 
-It installs what it needs, builds the addon as for a release, and fetches the trees to be searched. "ratio" is the
+It installs what it needs, builds the addon as it is published, and fetches the trees to be searched. "ratio" is the
 peer's time divided by ours. The exit code is 1 when a row could not be measured; a must that is not met is printed.`
 
 /** @param {import("./rows.mjs").Line[]} lines */
@@ -55,7 +55,7 @@ async function main() {
   install(fileURLToPath(new URL(".", import.meta.url)), ["--ignore-scripts"])
   if (!values["no-build"] && !values.list) {
     const { buildPackage } = await import("../scripts/build.mjs")
-    await buildPackage({ release: true })
+    await buildPackage({ profile: "dist" })
   }
   const { ROWS } = await import("./rows.mjs")
   if (values.list) return console.log(ROWS.map(({ name }) => name).join("\n"))

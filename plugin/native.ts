@@ -6,7 +6,7 @@
  */
 
 import { resolve as resolvePath } from "node:path"
-import * as binding from "#binding"
+import { addon } from "./addon.ts"
 import type { Tools } from "./search-types.ts"
 import type { Answer, Effect, Event, Inquiry, Notice, OpenOptions } from "./protocol.ts"
 
@@ -44,7 +44,7 @@ interface Waiting {
   fail(error: OrchestratorError): void
 }
 
-type Port = ReturnType<typeof binding.connect>
+type Port = ReturnType<typeof addon.connect>
 
 // Module state, since a module is loaded once per environment, and an environment has one port.
 const waiting = new Map<number, Waiting>()
@@ -85,7 +85,7 @@ function call<T>(
       return
     }
     const id = ++lastId
-    const opened = (port ??= binding.connect(complete))
+    const opened = (port ??= addon.connect(complete))
     const release = keepAlive()
     const settle = (act: () => void) => {
       // Whatever comes second finds that the call has been settled.
@@ -122,7 +122,7 @@ function call<T>(
  * is disposed of, or before a worker ends.
  */
 export function closePort(): void {
-  if (port) binding.closePort(port)
+  if (port) addon.closePort(port)
   port = undefined
   // Each failure takes its own call out of the map, which an iteration bears.
   for (const { fail } of waiting.values()) {
@@ -230,7 +230,7 @@ export function toolText(name: ToolName, options: unknown, context?: ToolContext
  */
 export function warm(context?: Pick<ToolContext, "cwd" | "signal">): Promise<boolean> {
   const root = resolvePath(context?.cwd ?? ".")
-  return call((port, id) => binding.indexStart(port, id, root), binding.toolCancel, context?.signal)
+  return call((port, id) => addon.indexStart(port, id, root), addon.toolCancel, context?.signal)
 }
 
 async function start<T>(
@@ -243,8 +243,8 @@ async function start<T>(
   const { cwd = ".", granted, leased, index, maskSecrets } = context ?? {}
   const reach = JSON.stringify({ root: resolvePath(cwd), granted, leased, index, maskSecrets })
   return call<T>(
-    (port, id) => binding.toolStart(port, id, name, json, reach, asText),
-    binding.toolCancel,
+    (port, id) => addon.toolStart(port, id, name, json, reach, asText),
+    addon.toolCancel,
     context?.signal,
   )
 }
@@ -260,7 +260,7 @@ function optionsJson(options: unknown): string {
 
 /** What a tool is for, and the JSON schema of its options, by the tool's name. */
 export function toolSchemas(): Record<ToolName, { description: string; options: object }> {
-  return JSON.parse(binding.toolSchema()).tools
+  return JSON.parse(addon.toolSchema()).tools
 }
 
 /** Calls the addon; its errors get our class. */
@@ -365,22 +365,22 @@ export function openEngine(options: OpenOptions, observer: EngineObserver): Engi
     }
   }
 
-  const handle = native(() => binding.engineOpen(JSON.stringify(options), notice))
+  const handle = native(() => addon.engineOpen(JSON.stringify(options), notice))
 
   function close() {
     if (closed) return
     closed = true
-    binding.engineClose(handle)
+    addon.engineClose(handle)
     const error = new OrchestratorError("ENGINE_CLOSED", "the engine has been closed; open another one")
     for (const { reject } of waiting.values()) reject(error)
   }
 
   return {
     post(event) {
-      if (!closed) native(() => binding.enginePost(handle, JSON.stringify([event])))
+      if (!closed) native(() => addon.enginePost(handle, JSON.stringify([event])))
     },
-    request: (event) => exchange((request) => binding.enginePost(handle, JSON.stringify([{ ...event, request }]))),
-    ask: (question) => exchange((id) => binding.engineAsk(handle, id, JSON.stringify(question))),
+    request: (event) => exchange((request) => addon.enginePost(handle, JSON.stringify([{ ...event, request }]))),
+    ask: (question) => exchange((id) => addon.engineAsk(handle, id, JSON.stringify(question))),
     environment: (session) => ({ ...environment, OPENCODE_ORCHESTRATOR_WORK: session }),
     close,
     [Symbol.dispose]: close,
@@ -424,7 +424,7 @@ export interface MissionSummary {
  * @throws OrchestratorError with a code that begins with `JOURNAL_`
  */
 export function readMissions(directory: string): MissionSummary[] {
-  const missions: MissionSummary[] = JSON.parse(native(() => binding.readMissions(resolvePath(directory))))
+  const missions: MissionSummary[] = JSON.parse(native(() => addon.readMissions(resolvePath(directory))))
   return missions.toSorted((a, b) => a.id - b.id)
 }
 
@@ -434,7 +434,7 @@ export function readMissions(directory: string): MissionSummary[] {
  * @throws OrchestratorError with a code that begins with `JOURNAL_` and the sequence number of the record at fault
  */
 export function verifyJournal(directory: string): { sequence: number; hash: string } {
-  return JSON.parse(native(() => binding.verifyJournal(resolvePath(directory))))
+  return JSON.parse(native(() => addon.verifyJournal(resolvePath(directory))))
 }
 
 /**
@@ -443,7 +443,7 @@ export function verifyJournal(directory: string): { sequence: number; hash: stri
  * @throws OrchestratorError with a code that begins with `JOURNAL_`
  */
 export function exportJournal(directory: string, file: string): { sequence: number; hash: string } {
-  return JSON.parse(native(() => binding.exportJournal(resolvePath(directory), resolvePath(file))))
+  return JSON.parse(native(() => addon.exportJournal(resolvePath(directory), resolvePath(file))))
 }
 
 /** What a replay of a journal gave. */
@@ -468,17 +468,17 @@ export interface ReplayReport {
  * `INVALID_ARGUMENT` when there is no such mission
  */
 export function replayJournal(directory: string, mission?: string): ReplayReport {
-  return JSON.parse(native(() => binding.replayJournal(resolvePath(directory), mission ?? null)))
+  return JSON.parse(native(() => addon.replayJournal(resolvePath(directory), mission ?? null)))
 }
 
 /** Whether a mission has ever been started in the project. */
 export function hasJournal(directory: string): boolean {
-  return native(() => binding.hasJournal(resolvePath(directory)))
+  return native(() => addon.hasJournal(resolvePath(directory)))
 }
 
 /** What is wrong with the plugin's options from a configuration; empty when they can be used. */
 export function checkOptions(options: object): { path: string; message: string }[] {
-  return JSON.parse(native(() => binding.checkOptions(JSON.stringify(options))))
+  return JSON.parse(native(() => addon.checkOptions(JSON.stringify(options))))
 }
 
 /** A limit of the engine, as documented. */
@@ -493,19 +493,19 @@ export interface LimitInfo {
 
 /** Every limit of the engine, in the order of the documentation. */
 export function limitsTable(): LimitInfo[] {
-  return JSON.parse(native(() => binding.limitsTable()))
+  return JSON.parse(native(() => addon.limitsTable()))
 }
 
 /**
  * Reads a review that belongs to no mission. Accepted, its text is for people; refused, it names every mistake.
  */
 export function readReview(review: unknown): Answer {
-  return JSON.parse(native(() => binding.readReview(JSON.stringify(review) ?? "null")))
+  return JSON.parse(native(() => addon.readReview(JSON.stringify(review) ?? "null")))
 }
 
 /** The JSON schema of a typed blank: what a role's tool takes. */
 export function blankSchema(blank: "plan" | "work" | "review" | "revision"): object {
-  return JSON.parse(native(() => binding.blankSchema(blank)))
+  return JSON.parse(native(() => addon.blankSchema(blank)))
 }
 
 // --- Hooks ---
@@ -606,7 +606,7 @@ export function orderHooks(own: HookHandler[]): { at<P extends HookPoint>(point:
     for (const point of HOOK_POINTS) {
       const handlers = [...(own as AnyHandler[]), ...hooks.handlers].filter((handler) => handler.point === point)
       const specs = handlers.map(({ name, phase = "normal", priority = 0, after = [] }) => ({ name, phase, priority, after }))
-      const indices: number[] = JSON.parse(native(() => binding.hookOrder(JSON.stringify(specs))))
+      const indices: number[] = JSON.parse(native(() => addon.hookOrder(JSON.stringify(specs))))
       order.set(point, indices.flatMap((index) => handlers[index] ?? []))
     }
   }

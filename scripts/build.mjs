@@ -1,10 +1,10 @@
 /**
  * Builds the package: the addon, the types made from it, and the bundles.
  *
- *   node scripts/build.mjs [--release] [--check]
+ *   node scripts/build.mjs [--release | --dist] [--check]
  *
- * `--release` optimises; without it the tests' profile is used. `--check` fails when a generated file that is committed
- * is out of date, instead of writing it.
+ * `--release` optimises, `--dist` as far as it goes, for what is published; without either the tests' profile is used.
+ * `--check` fails when a generated file that is committed is out of date, instead of writing it.
  */
 import { execFileSync } from "node:child_process"
 import { chmodSync } from "node:fs"
@@ -19,28 +19,32 @@ export function hostTarget() {
   return host
 }
 
-export async function buildPackage({ release = false, check = false } = {}) {
+/** @param {{ profile?: "dev" | "release" | "dist", check?: boolean }} [options] `profile`: one of Cargo.toml */
+export async function buildPackage({ profile = "dev", check = false } = {}) {
   process.chdir(root)
-  const napi = ["build", "--platform", "--js", "binding.js", "--dts", "binding.d.ts", "--esm"]
-  if (release) napi.push("--release")
+  const napi = ["build", "--platform", "--no-js", "--dts", "binding.d.ts", "--profile", profile]
   execFileSync(process.execPath, ["node_modules/@napi-rs/cli/dist/cli.js", ...napi, "--", "--locked"], {
     stdio: ["ignore", "inherit", "inherit"],
   })
 
+  const esbuild = await import("esbuild")
+  const bundle = (entry, outfile, options = {}) => {
+    const folder = outfile.includes("/") ? "../" : "./"
+    const define = { PACKAGE_FOLDER: JSON.stringify(folder) }
+    const common = { bundle: true, format: "esm", platform: "node", target: "node20", logLevel: "warning" }
+    return esbuild.build({ ...common, ...options, entryPoints: [`plugin/${entry}.ts`], outfile, define })
+  }
+  // For the generator and the tests, which ask the addon for more than the package gives.
+  await bundle("addon", "target/addon.js")
   const { generate } = await import("./types.mjs")
   await generate({ check })
-
-  const { build } = await import("esbuild")
-  const bundle = { bundle: true, format: "esm", platform: "node", target: "node20", external: ["#binding"] }
-  const entries = [
-    { entryPoints: ["plugin/native.ts"], outfile: "index.js" },
-    { entryPoints: ["plugin/server.ts"], outfile: "dist/server.js", loader: { ".md": "text" } },
-    { entryPoints: ["plugin/cli.ts"], outfile: "dist/cli.js", banner: { js: "#!/usr/bin/env node" } },
-  ]
-  for (const entry of entries) await build({ ...bundle, ...entry, logLevel: "warning" })
+  await bundle("native", "index.js")
+  await bundle("server", "dist/server.js", { loader: { ".md": "text" } })
+  await bundle("cli", "dist/cli.js", { banner: { js: "#!/usr/bin/env node" } })
   chmodSync("dist/cli.js", 0o755)
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  await buildPackage({ release: process.argv.includes("--release"), check: process.argv.includes("--check") })
+  const has = (flag) => process.argv.includes(flag)
+  await buildPackage({ profile: has("--dist") ? "dist" : has("--release") ? "release" : "dev", check: has("--check") })
 }

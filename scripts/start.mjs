@@ -332,7 +332,7 @@ async function main() {
   install()
   say("build", "the addon, optimised; its types; the bundles")
   const { buildPackage } = await import("./build.mjs")
-  await buildPackage({ release: true })
+  await buildPackage({ profile: "release" })
   const good = await (wanted === "demo" ? runDemo() : runOwn(wanted))
   console.log()
   say(good ? "good" : "not good", `in all, with exit code ${good ? 0 : 1}`)

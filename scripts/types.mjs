@@ -9,8 +9,8 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { compile } from "json-schema-to-typescript"
-import * as binding from "#binding"
 
+const { addon } = await import("../target/addon.js")
 const root = fileURLToPath(new URL("..", import.meta.url))
 const GENERATED = "// Generated from the Rust types by `npm run build`. Do not edit.\n"
 
@@ -30,12 +30,12 @@ async function types(schema, wrapper) {
 }
 
 async function protocol() {
-  const engine = await types(JSON.parse(binding.protocolSchema()), "Protocol")
+  const engine = await types(JSON.parse(addon.protocolSchema()), "Protocol")
   return `${GENERATED}${engine}`
 }
 
 async function search() {
-  const { tools, answers } = JSON.parse(binding.toolSchema())
+  const { tools, answers } = JSON.parse(addon.toolSchema())
   const parts = [await types(answers, "Answers")]
   for (const { options } of Object.values(tools)) {
     parts.push(await compile(options, options.title, { bannerComment: "", style: { semi: false, printWidth: 120 } }))
@@ -63,7 +63,7 @@ function declarations(...types) {
 }
 
 function limitsTable() {
-  const rows = JSON.parse(binding.limitsTable()).map(
+  const rows = JSON.parse(addon.limitsTable()).map(
     ({ name, default: value, min, max, unit, doc }) => `| \`${name}\` | ${value} | ${min} – ${max} | ${unit} | ${doc} |`,
   )
   return ["| limit | default | range | unit | meaning |", "| --- | --- | --- | --- | --- |", ...rows].join("\n")
@@ -71,7 +71,7 @@ function limitsTable() {
 
 /** The options of every tool, as tables. */
 function toolTables() {
-  const { tools } = JSON.parse(binding.toolSchema())
+  const { tools } = JSON.parse(addon.toolSchema())
   return Object.entries(tools)
     .map(([name, { description, options }]) => {
       const rows = Object.entries(options.properties).map(([option, schema]) => {
@@ -95,7 +95,7 @@ function shape(schema) {
 }
 
 function toolLimits() {
-  const rows = JSON.parse(binding.toolSchema()).limits.map(({ value, meaning }) => `| ${value} | ${meaning} |`)
+  const rows = JSON.parse(addon.toolSchema()).limits.map(({ value, meaning }) => `| ${value} | ${meaning} |`)
   return ["| limit | meaning |", "| --- | --- |", ...rows].join("\n")
 }
 
