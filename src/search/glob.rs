@@ -108,6 +108,8 @@ struct Found {
 /// A compiled glob.
 struct Pattern {
     matcher: GlobMatcher,
+    /// What every match ends with, which is sooner told than whether it is one.
+    tail: String,
     /// Whether names are matched, at any depth, and not paths.
     names_only: bool,
     /// What the folders on the way to a match are called, from the base on, as far as that is fixed.
@@ -123,6 +125,7 @@ impl Pattern {
             Ok(glob.compile_matcher())
         };
         let matcher = compile(pattern)?;
+        let tail = pattern.rsplit(['*', '?', '[', ']', '{', ',', '}', '\\']).next().unwrap_or_default();
         let parts: Vec<&str> = pattern.split('/').collect();
         let (_, folders) = parts.split_last().unwrap_or((&"", &[]));
         // A part that may match `/`, or is only a piece of a brace that does, says nothing of one folder.
@@ -134,11 +137,13 @@ impl Pattern {
         let fixed = folders.iter().take_while(is_fixed).map(|part| compile(part));
         let fixed = fixed.collect::<Result<Vec<_>, _>>()?;
         let is_open = fixed.len() < folders.len() || parts.last().is_some_and(|last| !is_fixed(&last));
-        Ok(Pattern { matcher, names_only: folders.is_empty(), folders: fixed, is_open })
+        let (tail, names_only) = (tail.to_owned(), folders.is_empty());
+        Ok(Pattern { matcher, tail, names_only, folders: fixed, is_open })
     }
 
     fn matches(&self, below: &str) -> bool {
-        self.matcher.is_match(if self.names_only { file_name(below) } else { below })
+        below.ends_with(&self.tail)
+            && self.matcher.is_match(if self.names_only { file_name(below) } else { below })
     }
 
     /// Returns whether the folder `below`, which ends in `/` unless it is the base, can hold a match.
@@ -218,6 +223,10 @@ impl Visit for Glob {
         self.pattern.as_ref().is_none_or(|pattern| pattern.matches(self.below_base(relative)))
             && !self.is_past(|after| relative <= after.path.as_str())
             && self.is_open_to(relative)
+    }
+
+    fn is_slow(&self) -> bool {
+        self.options.sort == Sort::Modified
     }
 
     fn visit(&self, file: &FoundFile, counts: &Counts, _scope: &Scope<'_>) {

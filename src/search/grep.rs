@@ -1,4 +1,4 @@
-//! ToText search with regular expressions.
+//! Text search with regular expressions.
 
 use crate::answer::{Coverage, Cursor, column, count_of, show};
 use crate::collect::Collector;

@@ -57,11 +57,9 @@ pub(crate) struct Once<A> {
     result: Mutex<Option<Result<A, SearchError>>>,
 }
 
-#[allow(dead_code, reason = "as above")]
 type Run<A> = Box<dyn FnOnce(&Scope<'_>) -> Result<A, SearchError> + Send>;
 
 impl<A> Once<A> {
-    #[allow(dead_code, reason = "as above")]
     pub(crate) fn new(run: impl FnOnce(&Scope<'_>) -> Result<A, SearchError> + Send + 'static) -> Once<A> {
         Once { run: Mutex::new(Some(Box::new(run))), result: Mutex::new(None) }
     }
@@ -83,7 +81,6 @@ impl<A: Send + 'static> Work for Once<A> {
 
 /// What work that cannot give a part of its answer ends with when its job was stopped. A caller who cancelled is told
 /// so instead.
-#[allow(dead_code, reason = "as above")]
 pub(crate) fn stopped() -> SearchError {
     SearchError::Job(JobError::TimedOut { limit_ms: TIME_MAX.as_millis() })
 }

@@ -127,7 +127,6 @@ impl Root {
     /// # Errors
     ///
     /// As [`Root::find`], and [`SearchError::NotAFile`] for a folder.
-    #[allow(dead_code, reason = "what tools that walk no tree are made of")]
     pub(crate) fn open_file(&self, given: &str) -> Result<(Located, File, u64), SearchError> {
         let located = self.find(given)?;
         if located.is_folder {

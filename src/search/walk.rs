@@ -49,6 +49,10 @@ pub(crate) trait Visit: Send + Sync + 'static {
     fn may_match(&self, _signature: &Signature) -> bool {
         true
     }
+    /// Returns whether a visit asks the system for something, and so is left to a step of its own.
+    fn is_slow(&self) -> bool {
+        true
+    }
     /// Takes a file that was wanted. Counts it, as searched or as skipped, in `counts`.
     fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>);
 }
@@ -317,10 +321,12 @@ impl<V: Search> Walk<V> {
             }
         }
         let (mut searched, mut binary) = (0, 0);
+        let mut shown = listed.show(OsStr::new(""));
+        let folder_bytes = shown.len();
         for file in files.iter().rev() {
-            if narrows && is_left_out(&path.join(&file.name), false)
-                || !self.visitor.wants_file(&listed.show(&file.name))
-            {
+            shown.truncate(folder_bytes);
+            push_shown(&mut shown, &file.name);
+            if narrows && is_left_out(&path.join(&file.name), false) || !self.visitor.wants_file(&shown) {
                 continue;
             }
             match &file.signature {
@@ -368,9 +374,7 @@ impl<V: Search> Walk<V> {
                     let relative = above.show(&name);
                     // Since the file was found, others may have filled the answer with what comes before it.
                     if self.visitor.wants_file(&relative) {
-                        let (folder, path) = (self.base.folder.clone(), above.path.join(&name));
-                        let file = FoundFile { folder, path, relative, above: Some(above) };
-                        self.visitor.visit(&file, &self.counts, scope);
+                        self.visit(above, &name, relative, scope);
                     }
                 }
             }
@@ -384,6 +388,12 @@ impl<V: Search> Walk<V> {
                 return;
             }
         }
+    }
+
+    fn visit(&self, above: Arc<Listed>, name: &OsStr, relative: String, scope: &Scope<'_>) {
+        let (folder, path) = (self.base.folder.clone(), above.path.join(name));
+        let file = FoundFile { folder, path, relative, above: Some(above) };
+        self.visitor.visit(&file, &self.counts, scope);
     }
 
     /// Reads one folder, and adds its files and subfolders to `steps`, the first last.
@@ -458,8 +468,10 @@ impl<V: Search> Walk<V> {
                 }
             } else if kind == Kind::Special {
                 Counts::add(&self.counts.special);
-            } else {
+            } else if self.visitor.is_slow() {
                 steps.push(Step::File { above: Arc::clone(&listed), name });
+            } else {
+                self.visit(Arc::clone(&listed), &name, relative, scope);
             }
         }
     }
@@ -467,9 +479,13 @@ impl<V: Search> Walk<V> {
 
 /// The order of the paths in the answer, in which a folder's name is followed by a slash.
 fn in_path_order(a: &Entry, b: &Entry) -> Ordering {
-    let slash = |entry: &Entry| (entry.kind == Kind::Folder).then_some(&b'/');
     let (a_name, b_name) = (a.name.as_encoded_bytes(), b.name.as_encoded_bytes());
-    a_name.iter().chain(slash(a)).cmp(b_name.iter().chain(slash(b)))
+    let common = a_name.len().min(b_name.len());
+    // A name holds no slash, so that the byte after what both have decides.
+    let next = |entry: &Entry, name: &[u8]| {
+        name.get(common).copied().or((entry.kind == Kind::Folder).then_some(b'/'))
+    };
+    a_name[..common].cmp(&b_name[..common]).then_with(|| next(a, a_name).cmp(&next(b, b_name)))
 }
 
 /// Something that a walk has yet to do.
@@ -491,8 +507,21 @@ struct Listed {
 impl Listed {
     /// Returns the path of an entry as it is shown.
     fn show(&self, name: &OsStr) -> String {
-        let name = name.to_string_lossy();
-        if self.relative.is_empty() { name.into_owned() } else { format!("{}/{name}", self.relative) }
+        let mut shown = String::with_capacity(self.relative.len() + 1 + name.len());
+        if !self.relative.is_empty() {
+            shown.push_str(&self.relative);
+            shown.push('/');
+        }
+        push_shown(&mut shown, name);
+        shown
+    }
+}
+
+/// Adds a name, odd bytes replaced. Most names have none, which is soon told.
+fn push_shown(shown: &mut String, name: &OsStr) {
+    match name.to_str() {
+        Some(name) => shown.push_str(name),
+        None => shown.push_str(&name.to_string_lossy()),
     }
 }
 
