@@ -838,7 +838,8 @@ mod tests {
         fs::create_dir_all(folder.path().join(".git/info")).unwrap();
         let mut random = Random(7);
         for index in 0..60 {
-            let path = folder.path().join(format!("d{}/e{}/f{index}.txt", index % 4, index % 3));
+            let kind = if index % 5 == 0 { "js" } else { "txt" };
+            let path = folder.path().join(format!("d{}/e{}/f{index}.{kind}", index % 4, index % 3));
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, random.text()).unwrap();
         }
@@ -930,6 +931,8 @@ mod tests {
                 ("grep_search", json!({"pattern": pattern})),
                 ("grep_search", json!({"pattern": format!("^{word} = (echo|delta)1"), "ignoreCase": true})),
                 ("grep_search", json!({"pattern": word, "output": "counts", "globs": ["!n*"], "path": "."})),
+                ("mgrep", json!({"patterns": [pattern, "nowhere"]})),
+                ("ast_search", json!({"pattern": format!("$A = {pattern}"), "language": "js"})),
                 ("glob_search", json!({"pattern": "**/*"})),
             ] {
                 let with = search(&indexed, tool, &options);

@@ -5,6 +5,7 @@
 
 use crate::error::SearchError;
 use crate::limit::{PATTERN_BYTES_MAX, PATTERN_DEPTH_MAX, SYNTAX_DEPTH_MAX, SYNTAX_FILE_BYTES_MAX};
+use crate::signature::Need;
 use crate::text::decode_lossy;
 use crate::walk::{Counts, FoundFile, check_length, open_counted};
 use ast_grep_config::{GlobalRules, Rule, RuleConfig, from_yaml_string};
@@ -66,6 +67,7 @@ pub(crate) struct Shape {
     pub(crate) language: SupportLang,
     matcher: Matcher,
     literals: Literals,
+    need: Need,
     files: FileRules,
 }
 
@@ -94,13 +96,8 @@ impl Shape {
                 check_length("pattern", pattern.len(), PATTERN_BYTES_MAX)?;
                 let language = parse_language(language)?;
                 let pattern = compile_pattern(pattern, language)?;
-                let literals = Literals::new(&required_of_pattern(&pattern, language));
-                Ok(Shape {
-                    language,
-                    matcher: Matcher::Pattern(pattern),
-                    literals,
-                    files: FileRules::default(),
-                })
+                let required = required_of_pattern(&pattern, language);
+                Ok(Shape::new(language, Matcher::Pattern(pattern), &required, FileRules::default()))
             }
             (None, None, Some(rule)) => {
                 check_length("rule", rule.len(), PATTERN_BYTES_MAX)?;
@@ -113,6 +110,17 @@ impl Shape {
             (Some(_), _, Some(_)) => bad("rule", "expected either pattern or rule"),
             (None, _, None) => bad("pattern", "expected a pattern with its language, or a rule"),
         }
+    }
+
+    fn new(language: SupportLang, matcher: Matcher, required: &Required, files: FileRules) -> Shape {
+        let texts = |choices: &Vec<Literal>| choices.iter().map(|literal| literal.text.clone()).collect();
+        let need = Need::of_texts(&required.iter().map(texts).collect::<Vec<Vec<_>>>());
+        Shape { language, matcher, literals: Literals::new(required), need, files }
+    }
+
+    /// Returns what every match holds.
+    pub(crate) fn need(&self) -> &Need {
+        &self.need
     }
 
     /// Returns whether a file of this path is searched, judged by its name.
@@ -274,8 +282,8 @@ fn compile_rule(yaml: &str) -> Result<Shape, SearchError> {
         return Err(bad("a pattern is not valid code of the language".to_owned()));
     }
     let files = FileRules::compile(&parsed)?;
-    let literals = Literals::new(&required_of_rule(&rule.matcher, language));
-    Ok(Shape { language, matcher: Matcher::Rule(Box::new(rule)), literals, files })
+    let required = required_of_rule(&rule.matcher, language);
+    Ok(Shape::new(language, Matcher::Rule(Box::new(rule)), &required, files))
 }
 
 /// Refuses a rule that has a pattern nested too deeply anywhere.
@@ -350,27 +358,59 @@ fn globs(list: Option<&Value>) -> Result<Option<GlobSet>, SearchError> {
     set.build().map(Some).map_err(bad)
 }
 
-/// Texts that a file must hold: of each list one, and so for every list.
-struct Literals {
-    required: Vec<Vec<Finder<'static>>>,
+/// A text that matches hold.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Literal {
+    text: String,
+    /// Whether it is a word, with no letter right before it, and no letter or digit right behind.
+    is_word: bool,
 }
 
-/// Of each list one text must be there.
-type Required = Vec<Vec<String>>;
+/// Of each list one literal must be there.
+type Required = Vec<Vec<Literal>>;
+
+/// Looks whether a file holds the literals that are required.
+struct Literals {
+    required: Vec<Vec<(Literal, Finder<'static>)>>,
+}
 
 impl Literals {
     fn new(required: &Required) -> Literals {
-        let mut required: Vec<&Vec<String>> = required.iter().collect();
+        let mut required: Vec<&Vec<Literal>> = required.iter().collect();
         // What is longest is rarest, and so settles most files.
-        required.sort_by_key(|texts| std::cmp::Reverse(texts.iter().map(String::len).min()));
+        required.sort_by_key(|choices| std::cmp::Reverse(shortest(choices)));
         required.dedup();
-        let finders = |texts: &Vec<String>| texts.iter().map(|text| Finder::new(text).into_owned()).collect();
+        let finder = |literal: &Literal| (literal.clone(), Finder::new(&literal.text).into_owned());
+        let finders = |choices: &Vec<Literal>| choices.iter().map(finder).collect();
         Literals { required: required.into_iter().map(finders).collect() }
     }
 
     fn are_in(&self, bytes: &[u8]) -> bool {
-        self.required.iter().all(|texts| texts.iter().any(|text| text.find(bytes).is_some()))
+        let is_in = |(literal, finder): &(Literal, Finder<'static>)| {
+            finder.find_iter(bytes).any(|start| !literal.is_word || is_word(bytes, start, literal.text.len()))
+        };
+        self.required.iter().all(|choices| choices.iter().any(is_in))
     }
+}
+
+fn shortest(choices: &[Literal]) -> Option<usize> {
+    choices.iter().map(|literal| literal.text.len()).min()
+}
+
+/// Returns whether a word could stand there. A digit may come right before it, as in `0if`; other alphabets count as no
+/// letters, so that such a file is parsed rather than passed over.
+fn is_word(bytes: &[u8], start: usize, length: usize) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let before = start.checked_sub(1).and_then(|place| bytes.get(place));
+    let behind = bytes.get(start + length);
+    !before.is_some_and(|byte| is_letter(*byte))
+        && !behind.is_some_and(|byte| is_letter(*byte) || byte.is_ascii_digit())
+}
+
+/// Returns whether the language's names and keywords end only where another kind of character follows.
+fn has_plain_words(language: SupportLang) -> bool {
+    use SupportLang::{C, CSharp, Cpp, Go, Java, JavaScript, Rust, Tsx, TypeScript};
+    [C, CSharp, Cpp, Go, Java, JavaScript, Rust, Tsx, TypeScript].contains(&language)
 }
 
 /// Returns what every match of a pattern holds.
@@ -382,26 +422,38 @@ fn required_of_pattern(pattern: &Pattern, language: SupportLang) -> Required {
         // Only kinds are compared, or what is between the texts is left open.
         MatchStrictness::Signature | MatchStrictness::Template => return Vec::new(),
     };
-    let mut texts = Vec::new();
-    collect_texts(&pattern.node, has_words, &mut texts);
-    texts.sort();
-    texts.dedup();
-    texts.into_iter().map(|text| vec![text]).collect()
+    let mut literals = Vec::new();
+    collect_literals(&pattern.node, language, has_words, &mut literals);
+    literals.sort();
+    literals.dedup();
+    literals.into_iter().map(|literal| vec![literal]).collect()
 }
 
 /// Collects the names of a pattern, and its keywords where they count. Punctuation is in every file anyway.
-fn collect_texts(node: &PatternNode, has_words: bool, texts: &mut Vec<String>) {
+fn collect_literals(
+    node: &PatternNode,
+    language: SupportLang,
+    has_keywords: bool,
+    literals: &mut Vec<Literal>,
+) {
     match node {
         PatternNode::MetaVar { .. } => {}
-        PatternNode::Terminal { text, is_named, .. } => {
-            let is_word = text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
-            if text.len() > 1 && (*is_named || (has_words && is_word)) {
-                texts.push(text.clone());
+        PatternNode::Terminal { text, is_named, kind_id } => {
+            let is_keyword =
+                !is_named && text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+            let is_name = || {
+                let grammar = language.get_ts_language();
+                grammar.node_kind_for_id(*kind_id).is_some_and(|kind| kind.ends_with("identifier"))
+                    && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            };
+            if text.len() > 1 && *is_named || has_keywords && is_keyword {
+                let is_word = has_plain_words(language) && (is_keyword || is_name());
+                literals.push(Literal { text: text.clone(), is_word });
             }
         }
         PatternNode::Internal { children, .. } => {
             for child in children {
-                collect_texts(child, has_words, texts);
+                collect_literals(child, language, has_keywords, literals);
             }
         }
     }
@@ -413,13 +465,12 @@ fn required_of_rule(rule: &Rule, language: SupportLang) -> Required {
         Rule::Pattern(pattern) => required_of_pattern(pattern, language),
         Rule::All(rules) => rules.inner().iter().flat_map(|rule| required_of_rule(rule, language)).collect(),
         Rule::Any(rules) => {
-            // Of each alternative its longest text; one without any may match everywhere.
+            // Of each alternative its longest literal; one without any may match everywhere.
             let longest = |rule: &Rule| {
-                let required = required_of_rule(rule, language);
-                required.into_iter().max_by_key(|texts| texts.iter().map(String::len).min())
+                required_of_rule(rule, language).into_iter().max_by_key(|choices| shortest(choices))
             };
-            let alternatives: Option<Vec<Vec<String>>> = rules.inner().iter().map(longest).collect();
-            alternatives.map(|texts| vec![texts.concat()]).unwrap_or_default()
+            let alternatives: Option<Required> = rules.inner().iter().map(longest).collect();
+            alternatives.map(|choices| vec![choices.concat()]).unwrap_or_default()
         }
         Rule::Kind(_)
         | Rule::Regex(_)
@@ -500,7 +551,8 @@ mod tests {
     use super::*;
 
     fn required(pattern: &str, language: SupportLang) -> Vec<String> {
-        required_of_pattern(&compile_pattern(pattern, language).unwrap(), language).concat()
+        let required = required_of_pattern(&compile_pattern(pattern, language).unwrap(), language);
+        required.concat().into_iter().map(|literal| literal.text).collect()
     }
 
     /// Breaks if a language in the table has no parser, which is a panic, or is missing in it.
@@ -526,9 +578,13 @@ mod tests {
         let shape = |yaml: &str| Shape::compile(None, None, Some(yaml)).unwrap();
         let any = shape("language: ts\nrule:\n  any:\n  - pattern: foo.bar($A)\n  - pattern: bazzz($A)\n");
         assert!(any.may_match(b"foo bar") && any.may_match(b"bazzz") && !any.may_match(b"ba fo"));
+        assert!(any.may_match("0bazzz(é)".as_bytes()) && any.may_match("ébazzzé".as_bytes()));
+        assert!(!any.may_match(b"bazzzz xbazzz bazzz_ bazzz1") && any.may_match(b"bazzz1 bazzz"));
         let all =
             shape("language: ts\nrule:\n  pattern: foo($A)\n  inside: { kind: program, stopBy: end }\n");
         assert!(all.may_match(b"foo") && !all.may_match(b"fo"));
+        let text = shape("language: ts\nrule: { pattern: '\"bar\"' }\n");
+        assert!(text.may_match(b"\"\\nbar\""), "what stands in a text is no word");
         let open = shape("language: ts\nrule:\n  any: [{ pattern: foo($A) }, { kind: number }]\n");
         assert!(open.may_match(b""));
         let signature = "language: ts\nrule: { pattern: { context: foo($A), strictness: signature } }\n";

@@ -1,9 +1,12 @@
 //! What of a file's content is remembered, and what of it a pattern needs.
 //!
 //! A [`Signature`] is a Bloom filter (Bloom, "Space/time trade-offs in hash coding with allowable errors", CACM 1970)
-//! with one hash over the trigrams of a file, ASCII letters in lower case. A [`Need`] is what each match of an expression
-//! must hold, read off the expression as in Cox, "Regular expression matching with a trigram index" (2012). Where the two
-//! disagree the file cannot match; where they agree it may, and has to be searched.
+//! with one hash over the runs of three and of four bytes in a file, its grams, ASCII letters in lower case. A [`Need`] is
+//! what each match of an expression must hold, read off the expression as in Cox, "Regular expression matching with a
+//! trigram index" (2012). Where the two disagree the file cannot match; where they agree it may, and has to be searched.
+//!
+//! Four bytes tell a file from others of its kind much better than three do: of 9,865 files of JavaScript, 193 have all
+//! trigrams of `export function use`, and 12 all its runs of four. Words of three letters still want the trigrams.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 use std::io::{self, Read};
@@ -13,10 +16,10 @@ const BITS_MAX: usize = 1 << 18;
 const WORD_BITS: usize = 64;
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// How many trigrams of one literal are asked for; more would tell little.
-const TRIGRAMS_MAX: usize = 32;
+/// How many grams of one literal are asked for; more would tell little.
+const GRAMS_MAX: usize = 32;
 
-/// The trigrams of a file that was read to its end, or to its first NUL.
+/// The grams of a file that was read to its end, or to its first NUL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Signature {
     /// A power of two of bits.
@@ -42,7 +45,7 @@ impl Signer {
     /// Reads `file`. Returns `None` for UTF-16, whose bytes are not those that are searched.
     pub(crate) fn sign(&mut self, mut file: impl Read) -> io::Result<Option<Signature>> {
         self.words.fill(0);
-        let mut trigram = 0_u32;
+        let mut last = 0_u32;
         let mut read_bytes = 0_usize;
         let mut is_binary = false;
         while !is_binary {
@@ -59,17 +62,19 @@ impl Signer {
                 is_binary = true;
             }
             for byte in chunk {
-                trigram = next(trigram, *byte);
+                last = next(last, *byte);
                 read_bytes += 1;
                 if read_bytes > 2 {
-                    let bit = hash(trigram);
-                    self.words[bit / WORD_BITS] |= 1 << (bit % WORD_BITS);
+                    set(&mut self.words, hash_three(last));
+                }
+                if read_bytes > 3 {
+                    set(&mut self.words, hash_four(last));
                 }
             }
         }
         let count: usize = self.words.iter().map(|word| word.count_ones() as usize).sum();
-        // Half full: a trigram that is not there is seen in one of two.
-        let kept = (count.next_power_of_two().max(WORD_BITS) / WORD_BITS).min(self.words.len());
+        // A third full: a gram that is not there is seen in one of three.
+        let kept = ((2 * count).next_power_of_two().max(WORD_BITS) / WORD_BITS).min(self.words.len());
         let (words, rest) = self.words.split_at_mut(kept);
         for folded in rest.chunks(kept) {
             for (word, folded) in words.iter_mut().zip(folded) {
@@ -80,6 +85,10 @@ impl Signer {
     }
 }
 
+fn set(words: &mut [u64], bit: usize) {
+    words[bit / WORD_BITS] |= 1 << (bit % WORD_BITS);
+}
+
 impl Signature {
     /// Returns whether a file with this signature may have what is needed.
     pub(crate) fn may_have(&self, need: &Need) -> bool {
@@ -87,7 +96,7 @@ impl Signature {
             Need::Nothing => true,
             Need::All(needs) => needs.iter().all(|need| self.may_have(need)),
             Need::Any(needs) => needs.iter().any(|need| self.may_have(need)),
-            Need::Trigrams(hashes) => hashes.iter().all(|hash| {
+            Need::Grams(hashes) => hashes.iter().all(|hash| {
                 let bit = hash & (self.words.len() * WORD_BITS - 1);
                 self.words[bit / WORD_BITS] & (1 << (bit % WORD_BITS)) != 0
             }),
@@ -100,13 +109,19 @@ impl Signature {
     }
 }
 
-fn next(trigram: u32, byte: u8) -> u32 {
-    (trigram << 8 | u32::from(byte.to_ascii_lowercase())) & 0x00ff_ffff
+/// Returns the last four bytes, of which `last` were the last before `byte`.
+fn next(last: u32, byte: u8) -> u32 {
+    last << 8 | u32::from(byte.to_ascii_lowercase())
 }
 
-/// Returns a number below [`BITS_MAX`].
-fn hash(trigram: u32) -> usize {
-    (trigram.wrapping_mul(0x9e37_79b1) >> (u32::BITS - BITS_MAX.trailing_zeros())) as usize
+/// Returns a number below [`BITS_MAX`] for the last three bytes.
+fn hash_three(last: u32) -> usize {
+    ((last & 0x00ff_ffff).wrapping_mul(0x9e37_79b1) >> (u32::BITS - BITS_MAX.trailing_zeros())) as usize
+}
+
+/// Returns a number below [`BITS_MAX`] for the last four bytes.
+fn hash_four(last: u32) -> usize {
+    (last.wrapping_mul(0x85eb_ca6b) >> (u32::BITS - BITS_MAX.trailing_zeros())) as usize
 }
 
 /// What each match of an expression holds.
@@ -116,8 +131,8 @@ pub(crate) enum Need {
     Nothing,
     All(Vec<Need>),
     Any(Vec<Need>),
-    /// All trigrams with these hashes.
-    Trigrams(Vec<usize>),
+    /// All grams with these hashes.
+    Grams(Vec<usize>),
 }
 
 impl Need {
@@ -135,6 +150,20 @@ impl Need {
             parsed.map_or(Need::Nothing, |hir| of_expression(&hir))
         });
         any(needs.collect())
+    }
+
+    /// Returns the need for one text of each list, in this case of letters or another.
+    pub(crate) fn of_texts(lists: &[Vec<String>]) -> Need {
+        let of_text = |text: &String| {
+            let mut needs = Vec::new();
+            flush(&mut text.as_bytes().to_vec(), &mut needs);
+            needs.pop().unwrap_or(Need::Nothing)
+        };
+        let mut needs = Vec::new();
+        for texts in lists {
+            keep(any(texts.iter().map(of_text).collect()), &mut needs);
+        }
+        if needs.is_empty() { Need::Nothing } else { Need::All(needs) }
     }
 }
 
@@ -181,8 +210,10 @@ fn keep(need: Need, needs: &mut Vec<Need>) {
 
 fn flush(run: &mut Vec<u8>, needs: &mut Vec<Need>) {
     if run.len() >= 3 {
-        let hashes = run.windows(3).map(|bytes| hash(bytes.iter().fold(0, |gram, byte| next(gram, *byte))));
-        needs.push(Need::Trigrams(hashes.take(TRIGRAMS_MAX).collect()));
+        let hash = if run.len() == 3 { hash_three } else { hash_four };
+        let grams = run.windows(run.len().min(4));
+        let hashes = grams.map(|bytes| hash(bytes.iter().fold(0, |last, byte| next(last, *byte))));
+        needs.push(Need::Grams(hashes.take(GRAMS_MAX).collect()));
     }
     run.clear();
 }

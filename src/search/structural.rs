@@ -7,6 +7,7 @@ use crate::limit::{ANSWER_BYTES_MAX, LINE_CHARS_MAX, Limit, RESULTS_MAX};
 use crate::query::{ToText, Tool, check_range, default_path, default_results};
 use crate::root::Root;
 use crate::shape::{Shape, read_source};
+use crate::signature::Signature;
 use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk};
 use ast_grep_core::meta_var::MetaVariable;
 use ast_grep_core::tree_sitter::StrDoc;
@@ -259,6 +260,10 @@ impl Visit for Structural {
         self.shape.is_for(relative)
             && self.after.as_ref().is_none_or(|after| relative >= after.path.as_str())
             && self.is_open_to(relative)
+    }
+
+    fn may_match(&self, signature: &Signature) -> bool {
+        signature.may_have(self.shape.need())
     }
 
     fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
