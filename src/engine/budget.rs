@@ -385,26 +385,21 @@ impl Engine {
 
 // Raising.
 impl Engine {
-    /// Sets budgets of a mission as `/task budget name=value …` says; `None` when the words are an objective.
+    /// Sets budgets of a mission as `/task budget name=value …` says.
     pub(crate) fn budget_commanded(
         &mut self,
         now: Millis,
         request: RequestId,
         session: &SessionId,
-        words: &str,
-    ) -> Option<Handled> {
-        let pairs: Vec<_> = words
-            .strip_prefix("budget ")?
-            .split_whitespace()
-            .map(|word| word.split_once('='))
-            .collect::<Option<_>>()?;
+        pairs: &[(&str, &str)],
+    ) -> Handled {
         let id = match self.mission_for(session) {
             Ok(id) => id,
-            Err(text) => return Some(self.refuse(request, "NO_MISSION", text)),
+            Err(text) => return self.refuse(request, "NO_MISSION", text),
         };
         let mut mistakes = Vec::new();
         let mut budgets = BTreeMap::new();
-        for (name, value) in pairs {
+        for &(name, value) in pairs {
             match self.read_budget(now, id, name, value) {
                 Ok((budget, value)) => {
                     budgets.insert(budget, value);
@@ -414,7 +409,7 @@ impl Engine {
         }
         if !mistakes.is_empty() {
             let text = format!("The budget was not changed:\n{}", prompt::mistakes(&mistakes));
-            return Some(self.refuse(request, "BUDGET_INVALID", text));
+            return self.refuse(request, "BUDGET_INVALID", text);
         }
         let limits = self.limits.clone();
         let mission = self.mission_mut(id);
@@ -450,7 +445,7 @@ impl Engine {
         }
         let text = format!("Mission {id} is {}.", report::stage_word(&self.missions[&id].stage));
         self.reply(request, Answer::Accepted { mission: Some(id), text });
-        Some(Handled::Changed)
+        Handled::Changed
     }
 
     fn read_budget(

@@ -48,6 +48,24 @@ impl Engine {
         self.toast(id, Level::Info, text);
     }
 
+    /// What `/task budget name=value …` and `/task limit name=value …` ask for; `None` when the words are an objective.
+    pub(crate) fn setting_commanded(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        session: &SessionId,
+        words: &str,
+    ) -> Option<Handled> {
+        let (setting, rest) = words.split_once(' ')?;
+        let pairs: Vec<_> =
+            rest.split_whitespace().map(|word| word.split_once('=')).collect::<Option<_>>()?;
+        match setting {
+            "budget" => Some(self.budget_commanded(now, request, session, &pairs)),
+            "limit" => Some(self.limits_commanded(request, &pairs)),
+            _ => None,
+        }
+    }
+
     /// What `/plan` with these words means for a plan that waits; `None` when they are an objective.
     pub(crate) fn plan_commanded(
         &mut self,

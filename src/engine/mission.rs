@@ -311,9 +311,7 @@ impl Engine {
                 return handled;
             }
             if kind == MissionKind::Task
-                && let Some(handled) = self
-                    .budget_commanded(now, request, &session, objective.trim())
-                    .or_else(|| self.limits_commanded(request, objective.trim()))
+                && let Some(handled) = self.setting_commanded(now, request, &session, objective.trim())
             {
                 return handled;
             }

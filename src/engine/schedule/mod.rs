@@ -320,17 +320,14 @@ impl Engine {
         }
     }
 
-    /// Puts other limits in force as `/task limit name=value …` says; `None` when the words are an objective.
-    pub(crate) fn limits_commanded(&mut self, request: RequestId, words: &str) -> Option<Handled> {
-        let pairs = words.strip_prefix("limit ")?.split_whitespace().map(|word| word.split_once('='));
-        let limits: serde_json::Map<String, Value> = pairs
-            .map(|pair| {
-                let (name, value) = pair?;
-                let value = value.parse::<u64>().map_or_else(|_| json!(value), |number| json!(number));
-                Some((name.to_owned(), value))
-            })
-            .collect::<Option<_>>()?;
-        Some(self.limits_changed(request, &json!(limits)))
+    /// Puts other limits in force as `/task limit name=value …` says.
+    pub(crate) fn limits_commanded(&mut self, request: RequestId, pairs: &[(&str, &str)]) -> Handled {
+        let limit = |(name, value): &(&str, &str)| {
+            let value = value.parse::<u64>().map_or_else(|_| json!(value), |number| json!(number));
+            ((*name).to_owned(), value)
+        };
+        let limits: serde_json::Map<String, Value> = pairs.iter().map(limit).collect();
+        self.limits_changed(request, &json!(limits))
     }
 
     /// Puts other limits in force, those that are not named as they were. Sessions that run above a lower one go on;
