@@ -3,7 +3,7 @@
 #[expect(unreachable_pub, reason = "napi exports by attribute, and wants its items public")]
 mod bindings;
 
-/// Searches make many small values on several threads, and so are up to twice as quick as with the system's allocator.
-/// What the libraries in C take comes from the system as before.
+/// Searches make many small values on several threads, and are quicker with it by a tenth, `jq` by a quarter. What the
+/// libraries in C take comes from the system as before.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
