@@ -293,7 +293,7 @@ impl<V: Search> Walk<V> {
     #[cfg(target_os = "linux")]
     fn take_indexed(&self, path: &Path, above: &Arc<Rules>, depth: usize, steps: &mut Vec<Step>) -> bool {
         let Some(folders) = self.index.get() else { return false };
-        let below = path.strip_prefix(self.base.folder.path()).unwrap_or(path);
+        let below = self.base.folder.relative(path).unwrap_or(path);
         let Some(indexed) = folders.get(below) else { return false };
         let Indexed { files, folders, special, unreadable, .. } = indexed.as_ref();
         let narrows = !self.filter.globs.is_empty() || !self.filter.types.is_empty();
