@@ -125,7 +125,7 @@ impl Pattern {
             Ok(glob.compile_matcher())
         };
         let matcher = compile(pattern)?;
-        let tail = pattern.rsplit(['*', '?', '[', ']', '{', ',', '}', '\\']).next().unwrap_or_default();
+        let tail = pattern.rsplit(['*', '?', '[', ']', '{', ',', '}', '\\', '/']).next().unwrap_or_default();
         let parts: Vec<&str> = pattern.split('/').collect();
         let (_, folders) = parts.split_last().unwrap_or((&"", &[]));
         // A part that may match `/`, or is only a piece of a brace that does, says nothing of one folder.
@@ -292,6 +292,23 @@ fn path_bytes(path: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::Pattern;
+
+    /// Breaks if the look at a path's end rules a match out.
+    #[test]
+    fn the_end_of_a_path_is_that_of_its_pattern() {
+        for (pattern, path, expected) in [
+            ("**/b.rs", "b.rs", true),
+            ("**/b.rs", "a/b.rs", true),
+            ("**/", "a/b.rs", true),
+            ("src/**", "src/b.rs", true),
+            ("*.{rs,d.ts}", "a/b.d.ts", true),
+            ("*.d.[tj]s", "a/b.d.js", true),
+            ("a/\\*b", "a/*b", true),
+            ("*.rs", "a/b.rsx", false),
+        ] {
+            assert_eq!(Pattern::compile(pattern).unwrap().matches(path), expected, "{pattern} {path}");
+        }
+    }
 
     /// Breaks if a search reads folders that cannot hold a match, or passes over one that can.
     #[test]
