@@ -26,6 +26,10 @@ run(process.execPath, ["scripts/lint.mjs"])
 step("crates")
 run("cargo", ["test", "--workspace", "--locked", "--quiet"], { CARGO_BUILD_TARGET: hostTarget() })
 
+step("the pool's protocols under loom")
+// Of its own, since the flag would have all else compiled anew.
+run("cargo", ["test", "-p", "orchestrator-worker", "--lib", "--locked", "--quiet", "--target-dir", "target/loom"], { RUSTFLAGS: "--cfg loom" })
+
 step("native API under OpenCode's Bun")
 const { opencodeBinary } = await import("../demo/host.mjs")
 for (const file of ["__test__/search.test.mjs", "__test__/hostile.test.mjs", "__test__/engine.test.mjs"]) {
