@@ -22,7 +22,9 @@ export function hostTarget() {
 /** @param {{ profile?: "dev" | "release" | "dist", check?: boolean }} [options] `profile`: one of Cargo.toml */
 export async function buildPackage({ profile = "dev", check = false } = {}) {
   process.chdir(root)
-  const napi = ["build", "--platform", "--no-js", "--dts", "binding.d.ts", "--profile", profile]
+  const napi = ["build", "--platform", "--no-js", "--dts", "binding.d.ts"]
+  // Cargo's folder of the profile "dev" is called otherwise, which napi's tool knows only when none is named.
+  if (profile !== "dev") napi.push("--profile", profile)
   execFileSync(process.execPath, ["node_modules/@napi-rs/cli/dist/cli.js", ...napi, "--", "--locked"], {
     stdio: ["ignore", "inherit", "inherit"],
   })
