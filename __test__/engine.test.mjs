@@ -275,6 +275,15 @@ const checks = {
     engine.close()
   },
 
+  async "an engine that is rung has the event loop look for notices, and gives an empty one"() {
+    const heard = []
+    const engine = addon.engineOpen(JSON.stringify({ directory: project() }), (json) => heard.push(json))
+    addon.engineRing(engine)
+    while (!heard.includes("")) await new Promise((resolve) => setTimeout(resolve, 1))
+    addon.engineClose(engine)
+    addon.engineRing(engine)
+  },
+
   async "a full disk makes missions wait, and nothing is lost"() {
     const { engine, directory, notices, until } = openRaw()
     const post = (event) => addon.enginePost(engine, JSON.stringify([event]))

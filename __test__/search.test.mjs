@@ -11,7 +11,7 @@ import { Worker } from "node:worker_threads"
 import { facade, run } from "./contract.mjs"
 
 const { addon, url: facadeUrl, scratch, native } = await facade()
-const { grep, mgrep, glob, fileStats, astSearch, toolText, warm, closePort, OrchestratorError } = native
+const { grep, mgrep, glob, fileStats, astSearch, diff, toolText, warm, closePort, OrchestratorError } = native
 
 const cwd = join(scratch, "project")
 mkdirSync(join(cwd, "src"), { recursive: true })
@@ -274,6 +274,24 @@ const checks = {
     addon.closePort(port)
     assert.throws(() => start(1), { code: "PORT_CLOSED" })
     assert.throws(() => addon.closePort({}))
+  },
+
+  async "calls that end at the same moment are all answered"() {
+    // Bun forgets one in forty thousand; a ring while others wait has it look again.
+    const texts = { beforeText: "a\n", afterText: "b\n" }
+    const end = performance.now() + 3_000
+    while (performance.now() < end) {
+      const started = performance.now()
+      await Promise.all([diff(texts, { cwd }), diff(texts, { cwd }), diff(texts, { cwd })])
+      assert.ok(performance.now() - started < 2_000)
+    }
+    const ended = []
+    const port = addon.connect((id) => ended.push(id))
+    addon.ring(port)
+    while (ended.length === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+    assert.deepEqual(ended, [-1])
+    addon.closePort(port)
+    addon.ring(port)
   },
 
   async "an id in use is refused"() {

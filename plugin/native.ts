@@ -51,6 +51,9 @@ const waiting = new Map<number, Waiting>()
 let port: Port | undefined
 let lastId = 0
 
+/** How long an answer can be late that Bun has forgotten; see `ring` of the addon. */
+const RING_MS = 100
+
 let waitingCount = 0
 let timer: ReturnType<typeof setInterval> | undefined
 
@@ -60,7 +63,7 @@ let timer: ReturnType<typeof setInterval> | undefined
  */
 function keepAlive(): () => void {
   waitingCount++
-  timer ??= setInterval(() => {}, 0x7fffffff)
+  timer ??= setInterval(() => port && addon.ring(port), RING_MS)
   return () => {
     if (--waitingCount > 0) return
     clearInterval(timer)
@@ -340,6 +343,7 @@ export function openEngine(options: OpenOptions, observer: EngineObserver): Engi
   }
 
   function notice(json: string) {
+    if (json === "") return
     const notice = JSON.parse(json) as Notice
     switch (notice.type) {
       case "effects":
@@ -366,10 +370,14 @@ export function openEngine(options: OpenOptions, observer: EngineObserver): Engi
   }
 
   const handle = native(() => addon.engineOpen(JSON.stringify(options), notice))
+  const bell = setInterval(() => addon.engineRing(handle), RING_MS)
+  // The engine alone does not keep the process alive.
+  bell.unref()
 
   function close() {
     if (closed) return
     closed = true
+    clearInterval(bell)
     addon.engineClose(handle)
     const error = new OrchestratorError("ENGINE_CLOSED", "the engine has been closed; open another one")
     for (const { reject } of waiting.values()) reject(error)

@@ -1,7 +1,10 @@
 //! One project's engine, as a handle.
 
+use std::sync::Arc;
+
+use napi::Status;
 use napi::bindgen_prelude::{External, Function};
-use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use orchestrator_engine::{Approval, Engine, Event, LIMITS, Limits, Mistake, Scheduling, schema};
 use orchestrator_store::{Head, Reader, StateDir, StoreError};
@@ -19,8 +22,15 @@ type Result<T> = std::result::Result<T, napi::Error<String>>;
 ///
 /// It crosses as an `External` and not as a class, for the reason given at [`Port`](super::pool::Port).
 pub struct EngineHandle {
-    driver: Mutex<Option<Driver>>,
+    open: Mutex<Option<Open>>,
 }
+
+struct Open {
+    driver: Driver,
+    notify: Arc<Notify>,
+}
+
+type Notify = ThreadsafeFunction<String, (), String, Status, false, true>;
 
 /// Takes the project for this process and starts its engine, which replays the journal in the background. `notify` gets
 /// every notice, as JSON, from the event loop. The engine does not keep the process alive.
@@ -58,16 +68,27 @@ pub fn engine_open(options_json: String, notify: Function<'_, String, ()>) -> Re
         .weak::<true>()
         .build()
         .map_err(|error| from_napi(&error))?;
+    let notify = Arc::new(notify);
+    let inner = Arc::clone(&notify);
     let sink = move |notice: &Notice| {
         // An environment that is going away takes no more notices; what they tell is in the journal.
         let text = serde_json::to_string(notice).unwrap_or_else(|error| {
             json!({"type": "fault", "code": "NOTICE_UNREADABLE", "message": error.to_string(), "retryMs": 0})
                 .to_string()
         });
-        notify.call(text, ThreadsafeFunctionCallMode::NonBlocking);
+        inner.call(text, ThreadsafeFunctionCallMode::NonBlocking);
     };
     let driver = Driver::open(options, Box::new(sink)).map_err(|error| coded(error.code, error.message))?;
-    Ok(External::new(EngineHandle { driver: Mutex::new(Some(driver)) }))
+    Ok(External::new(EngineHandle { open: Mutex::new(Some(Open { driver, notify })) }))
+}
+
+/// Has the event loop look for notices once more; `notify` gets an empty text for it. To be called now and then while the
+/// engine is open, for the reason given at {@link ring}.
+#[napi(catch_unwind, ts_args_type = "engine: ExternalObject<'Engine'>")]
+pub fn engine_ring(engine: &External<EngineHandle>) {
+    if let Some(open) = engine.open.lock().as_ref() {
+        open.notify.call(String::new(), ThreadsafeFunctionCallMode::NonBlocking);
+    }
 }
 
 /// Hands events over, as a JSON list. Returns in microseconds; what follows comes as notices.
@@ -93,15 +114,15 @@ pub fn engine_ask(engine: &External<EngineHandle>, id: f64, question_json: Strin
 #[napi(catch_unwind, ts_args_type = "engine: ExternalObject<'Engine'>")]
 pub fn engine_close(engine: &External<EngineHandle>) {
     // Closed outside the lock: it waits for the thread.
-    let driver = engine.driver.lock().take();
-    drop(driver);
+    let open = engine.open.lock().take();
+    drop(open);
 }
 
 impl EngineHandle {
     /// Runs `send` with the thread's handle, which says whether the thread was there to hear it.
     pub(super) fn with(&self, send: impl FnOnce(&Driver) -> bool) -> Result<()> {
-        match self.driver.lock().as_ref() {
-            Some(driver) if send(driver) => Ok(()),
+        match self.open.lock().as_ref() {
+            Some(open) if send(&open.driver) => Ok(()),
             Some(_) | None => Err(coded("ENGINE_CLOSED", "the engine has been closed; open another one")),
         }
     }

@@ -49,6 +49,16 @@ pub fn connect(callback: Function<'_, Completion, ()>) -> napi::Result<External<
     Ok(External::new(Port { calls: Arc::new(calls) }))
 }
 
+/// Has the event loop look for completions once more; `callback` gets the id -1 for it, and no completion.
+///
+/// Bun 1.3 forgets a completion that comes in the very moment in which it has found no further one: it hands that out with
+/// the next only, which may never come. Seen once in some forty thousand. So while calls wait, this is to be called now and
+/// then.
+#[napi(catch_unwind, ts_args_type = "port: ExternalObject<'Port'>")]
+pub fn ring(port: &External<Port>) {
+    port.calls.send(-1.0, String::new());
+}
+
 /// Cancels every call of a port and frees what it holds; no completion comes afterwards. Closing twice does nothing.
 #[napi(catch_unwind, ts_args_type = "port: ExternalObject<'Port'>")]
 pub fn close_port(port: &External<Port>) {
