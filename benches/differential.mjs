@@ -241,7 +241,7 @@ async function globCase(random, cwd) {
 
 const SHAPES = [
   "new Promise($A)", "$A[$B][$C]", "if ($A) { return $B }", "$F($$$ARGS)", "require($A)", "$A === $A", "Object.defineProperty($$$)", "function $F($$$) { $$$BODY }",
-  "throw new $E($$$)", "$A ? $B : $C", "() => $A", "[$A, $B]", "for ($$$) { $$$ }", "typeof $A", "await $A", "{ $A: $B }", "'use strict'", "$A.$B = $C",
+  "throw new $E($$$)", "$A ? $B : $C", "() => $A", "[$A, $B]", "for (const $A of $B) { $$$ }", "typeof $A", "await $A", "{ $A: $B }", "'use strict'", "$A.$B = $C",
 ]
 
 /** @param {ReturnType<typeof randomFrom>} random @param {string} cwd */

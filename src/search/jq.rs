@@ -895,6 +895,7 @@ fn check_depth(bytes: &[u8]) -> Result<(), &'static str> {
 
 /// What jq has and jaq's libraries have not.
 const ROWS: &str = r#"
+def leaf_paths: paths(scalars);
 def replaced($old; $new): split($old) | join($new);
 def row(text; $separator; $name):
   if isarray then
@@ -1084,6 +1085,7 @@ mod tests {
             r#"["a\"b", 1, null, true, "c\td\\e", ""]"#,
             &[r#""\"a\"\"b\",1,,true,\"c\td\\e\",\"\"""#, r#""a\"b\t1\t\ttrue\tc\\td\\\\e\t""#],
         );
+        check("[leaf_paths]", r#"{"a":[1,{"b":null}]}"#, &[r#"[["a",0]]"#]);
         let raw = jq_within(Duration::from_secs(60), ".[]", r#"["a\nb",1]"#, true).unwrap();
         assert_eq!(raw.values, ["a\nb", "1"]);
     }
