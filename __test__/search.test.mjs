@@ -280,11 +280,14 @@ const checks = {
     // Bun forgets one in forty thousand; a ring while others wait has it look again.
     const texts = { beforeText: "a\n", afterText: "b\n" }
     const end = performance.now() + 3_000
+    let hang
+    const hangs = new Promise((_, reject) => {
+      hang = setTimeout(() => reject(new Error("a call was not answered")), 60_000)
+    })
     while (performance.now() < end) {
-      const started = performance.now()
-      await Promise.all([diff(texts, { cwd }), diff(texts, { cwd }), diff(texts, { cwd })])
-      assert.ok(performance.now() - started < 2_000)
+      await Promise.race([Promise.all([diff(texts, { cwd }), diff(texts, { cwd }), diff(texts, { cwd })]), hangs])
     }
+    clearTimeout(hang)
     const ended = []
     const port = addon.connect((id) => ended.push(id))
     addon.ring(port)
