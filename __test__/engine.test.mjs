@@ -127,6 +127,17 @@ const checks = {
     assert.deepEqual(exportJournal(directory, file), head)
     assert.equal(readFileSync(file, "utf8").trimEnd().split("\n").length, head.sequence)
     assert.throws(() => exportJournal(directory, file), { code: "JOURNAL_EXPORT" })
+
+    // Nothing of what was said is known to have been heard, so the next process says it again; and the one after it not.
+    assert.ok(mission.untold > 0)
+    const next = open(directory)
+    await next.engine.ask({ type: "status", session: "ses_root" })
+    const notices = next.effects.filter(({ type }) => ["showToast", "tellCommander", "reportMission"].includes(type))
+    assert.deepEqual([notices.length, notices.at(-1).again, notices.at(-1).report], [mission.untold, true, report])
+    for (const { effect } of notices) next.engine.post({ type: "notified", effect })
+    const { missions } = await next.engine.ask({ type: "status", session: "ses_root" })
+    assert.deepEqual([missions[0].untold, readMissions(directory)[0].untold], [0, 0])
+    next.engine.close()
   },
 
   async "leases follow links, and know no way around"() {

@@ -3,8 +3,10 @@
  * may have a say in it.
  */
 import assert from "node:assert/strict"
+import { cpSync, rmSync } from "node:fs"
+import { join } from "node:path"
 import { test } from "node:test"
-import { does, isAlive, native, scenario, setUp, stage, start, submitPlan, task, toasted, until, waitAt } from "./scene.mjs"
+import { does, isAlive, native, scenario, setUp, stage, start, submitPlan, task, textOf, toasted, until, waitAt } from "./scene.mjs"
 
 /** Leaves a command running in a session of its own, as a server that a model starts and forgets. */
 const leaves = (name) => ({
@@ -82,6 +84,45 @@ test("a stopped mission stays stopped in a new process, which ends what a dead o
   const before = stopped.asked("work a").length
   assert.match(await stopped.command(await stopped.createSession(), "status"), /Mission m1 is stopped/)
   assert.equal(stopped.asked("work a").length, before)
+})
+
+test("a mission that was sealed as its process died is reported by the next one, and by none after that", async (t) => {
+  // Without it nobody learns that the mission has ended, or is told so anew at every start.
+  const unanswered = { name: "held", when: { agent: "commander" }, steps: [{ fault: "hang" }] }
+  const setting = { scenario: scenario({ plan: [submitPlan([task("a")])], work: { a: does("a") }, rules: [unanswered] }) }
+  const [shown, deleted] = [await setUp(t, setting), await setUp(t, setting)]
+  const roots = new Map()
+  for (const scene of [shown, deleted]) {
+    roots.set(scene, await scene.createSession())
+    void scene.command(roots.get(scene), "task", "Tell me")
+    await scene.reached("held")
+  }
+  const reports = async (scene) => {
+    const messages = await scene.messages(roots.get(scene))
+    return messages.filter(({ parts }) => textOf(parts).includes("Mission m1 is sealed")).length
+  }
+  const restart = async (prepare) => {
+    await stage.host.kill9()
+    await stage.host.stop()
+    for (const { directory } of [shown, deleted]) prepare(join(directory, ".opencode/orchestrator"), join(directory, ".git/untold"))
+    const untold = [shown, deleted].map((scene) => scene.mission())
+    assert.ok(untold.every((mission) => mission.stage === "sealed" && mission.untold > 0), JSON.stringify(untold))
+    shown.host = deleted.host = stage.host = await start()
+    for (const scene of [shown, deleted]) await scene.request("GET", "/config")
+    await Promise.all([shown, deleted].map((scene) => scene.until("all is told", ({ untold }) => untold === 0)))
+  }
+  assert.equal(await reports(shown), 0)
+  await restart((state, copy) => cpSync(state, copy, { recursive: true }))
+  assert.equal(await reports(shown), 1)
+
+  // As if the process had died between showing a report and recording that it was shown.
+  const before = await shown.messages(roots.get(shown))
+  await deleted.request("DELETE", `/session/${roots.get(deleted)}`)
+  await restart((state, copy) => {
+    rmSync(state, { recursive: true })
+    cpSync(copy, state, { recursive: true })
+  })
+  assert.deepEqual(await shown.messages(roots.get(shown)), before)
 })
 
 test("another plugin's handlers run in their place, may refuse a call, and are awaited at the end", async (t) => {

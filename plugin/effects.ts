@@ -167,6 +167,8 @@ export function createEffects(
     try {
       if (again && (await messagesOf(session)).some(isShown)) return shown()
     } catch (error) {
+      // A session that has been deleted shows nothing any more.
+      if (error instanceof Error && error.name === "NotFoundError") return shown()
       options.failed("looking for a report", error)
     }
     options.report(session, report, shown)

@@ -412,6 +412,8 @@ export interface MissionSummary {
   /** Milliseconds since the epoch. */
   started: number
   ended: number | null
+  /** Toasts, reports and the like that are not known to have been delivered, and that the next process sends again. */
+  untold: number
   tasks: {
     id: string
     title: string

@@ -157,7 +157,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     try {
       if (name === "review" || name === "search") return follow.command(session, { kind: "own" })
       if (name === "agents") return say(agentsText(await modelOf(session)))
-      if (name === "status" && !engine && !hasOpenMission(directory)) return say(statusFromDisk(directory))
+      if (name === "status" && !engine && !isUnfinished(directory)) return say(statusFromDisk(directory))
       const running = open()
       switch (name) {
         case "task":
@@ -193,7 +193,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
   /** Goes on with what an earlier process left unfinished. */
   function resume() {
     try {
-      if (hasOpenMission(directory)) open()
+      if (isUnfinished(directory)) open()
     } catch (error) {
       // Another process has the project, and carries its missions on itself, as long as it lives.
       if (isHeld(error)) return succeed()
@@ -207,7 +207,7 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
     if (succession) return
     succession = setInterval(() => {
       try {
-        if (engine || !hasOpenMission(directory)) return
+        if (engine || !isUnfinished(directory)) return
         open()
         void toast("warning", "The process that ran the missions of this project has ended. This one carries them on.")
       } catch (error) {
@@ -519,8 +519,9 @@ function isHeld(error: unknown): error is OrchestratorError {
 
 const ENDED = new Set(["sealed", "stopped", "failed"])
 
-function hasOpenMission(directory: string): boolean {
-  return hasJournal(directory) && readMissions(directory).some((mission) => !ENDED.has(mission.stage))
+/** Whether there is something to go on with: a mission that has not ended, or one whose end has not been told. */
+function isUnfinished(directory: string): boolean {
+  return hasJournal(directory) && readMissions(directory).some(({ stage, untold }) => !ENDED.has(stage) || untold > 0)
 }
 
 /** The missions as the process that runs them last wrote them down. */

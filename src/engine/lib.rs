@@ -182,7 +182,7 @@ impl Engine {
     /// A mission for programs: what status, panels and other processes show.
     #[must_use]
     pub fn summary(&self, mission: MissionId) -> Option<serde_json::Value> {
-        self.missions.get(&mission).map(report::summary)
+        self.missions.get(&mission).map(|found| report::summary(found, self.untold(mission)))
     }
 
     /// The limits in force.

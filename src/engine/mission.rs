@@ -626,7 +626,7 @@ impl Engine {
             tasks -= mission.tasks.len();
             self.forget_notices(id);
             self.dirty.insert(id);
-            self.leaving.insert(id, report::summary(&mission));
+            self.leaving.insert(id, report::summary(&mission, 0));
             self.todo_stale = true;
             self.former.extend(mission.sessions.into_iter().map(|session| (session, id)));
             while self.former.len() > FORMER_MAX {

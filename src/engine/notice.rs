@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::{
-    Effect, EffectId, Engine, Handled, Ignored, Level, MissionId, Outcome, SessionId, Stage, report,
+    Effect, EffectId, Engine, Handled, Ignored, Level, Mission, MissionId, Outcome, SessionId, Stage, report,
 };
 
 /// Something that was said, and whose delivery is not known.
@@ -61,6 +61,7 @@ impl Engine {
         }
         let effect = self.effect_id();
         self.send(effect, &notice, false);
+        self.dirty.insert(mission);
         self.notices.insert(effect, notice);
     }
 
@@ -77,7 +78,10 @@ impl Engine {
 
     pub(crate) fn notified(&mut self, effect: EffectId) -> Handled {
         match self.notices.remove(&effect) {
-            Some(_) => Handled::Changed,
+            Some(notice) => {
+                self.dirty.insert(notice.mission);
+                Handled::Changed
+            }
             None => Handled::Ignored(Ignored::StaleEffect),
         }
     }
@@ -85,6 +89,7 @@ impl Engine {
     /// A delivery failed: what is more than a passing message is tried again, a few times.
     pub(crate) fn notice_failed(&mut self, effect: EffectId) {
         let Some(mut notice) = self.notices.remove(&effect) else { return };
+        self.dirty.insert(notice.mission);
         notice.failures += 1;
         if matches!(notice.what, What::Toast { .. }) || notice.failures > self.limits.recoveries {
             return;
@@ -96,12 +101,16 @@ impl Engine {
     /// Sends again, in a new process, what may not have been delivered.
     pub(crate) fn notify_again(&mut self) {
         let missions = &self.missions;
-        self.notices.retain(|_, notice| {
-            missions.get(&notice.mission).is_some_and(|mission| mission.stage != Stage::Stopped)
-        });
+        self.notices.retain(|_, notice| is_wanted(missions.get(&notice.mission)));
         for (effect, notice) in self.notices.clone() {
             self.send(effect, &notice, true);
         }
+    }
+
+    /// How many notices of a mission a new process would send again.
+    pub(crate) fn untold(&self, id: MissionId) -> usize {
+        let of_mission = self.notices.values().filter(|notice| notice.mission == id);
+        of_mission.filter(|notice| is_wanted(self.missions.get(&notice.mission))).count()
     }
 
     /// Drops what a mission still had to say.
@@ -112,5 +121,94 @@ impl Engine {
     /// Drops a report that the mission is no longer at.
     pub(crate) fn forget_reports(&mut self, id: MissionId) {
         self.notices.retain(|_, notice| notice.mission != id || !matches!(notice.what, What::Report { .. }));
+    }
+}
+
+/// Whether what a mission had to say still matters to anybody.
+fn is_wanted(mission: Option<&Mission>) -> bool {
+    mission.is_some_and(|mission| mission.stage != Stage::Stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Engine, Event, Handled, Limits, MissionId, MissionKind};
+
+    use super::*;
+
+    /// An engine with a mission in its first stage.
+    fn planning() -> Engine {
+        let mut engine = Engine::default();
+        feed(&mut engine, started());
+        let (session, kind) = (SessionId::from("root"), MissionKind::Task);
+        let asked = Event::MissionRequested { request: 1, session, objective: "Build it".into(), kind };
+        feed(&mut engine, asked);
+        engine.take_dirty();
+        engine
+    }
+
+    fn started() -> Event {
+        Event::EngineStarted {
+            limits: Limits::default(),
+            agents: Default::default(),
+            approval: Default::default(),
+            scheduling: Default::default(),
+        }
+    }
+
+    /// Feeds an event that is taken, a deadline when it is due, and gives the notices that follow from it.
+    fn feed(engine: &mut Engine, event: Event) -> Vec<Effect> {
+        let due = engine.next_deadline().filter(|_| event == Event::DeadlinePassed {});
+        assert_eq!(engine.handle(due.unwrap_or(engine.now), event), Handled::Changed);
+        let is_notice = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::ShowToast { .. } | Effect::TellCommander { .. } | Effect::ReportMission { .. }
+            )
+        };
+        std::iter::from_fn(|| engine.poll_effect()).filter(is_notice).collect()
+    }
+
+    fn edited(text: &str) -> Event {
+        Event::TodoEdited { text: text.into(), cut: false }
+    }
+
+    /// What is written down of the mission for the next process, if it has changed: how much of it is untold.
+    fn written(engine: &mut Engine) -> Option<u64> {
+        engine.take_dirty().pop().and_then(|(_, summary)| summary["untold"].as_u64())
+    }
+
+    #[test]
+    fn what_is_said_twice_before_it_is_heard_is_told_once() {
+        // Without it an editor that saves every second fills the commander's session with the same words.
+        let mut engine = planning();
+        let first = feed(&mut engine, edited("mine"));
+        assert!(matches!(first[..], [Effect::ShowToast { .. }, Effect::TellCommander { .. }]), "{first:?}");
+        assert_eq!(feed(&mut engine, edited("mine")), []);
+        let other = feed(&mut engine, edited("another"));
+        assert!(
+            matches!(other[..], [Effect::TellCommander { .. }]),
+            "the toast would say the same: {other:?}"
+        );
+        for effect in first.iter().chain(&other).filter_map(Effect::id) {
+            feed(&mut engine, Event::Notified { effect });
+        }
+        assert_eq!(feed(&mut engine, edited("mine")).len(), 2, "what was heard may be said again");
+    }
+
+    #[test]
+    fn what_is_untold_is_written_down_until_it_is_heard_or_given_up() {
+        // Without it the next process does not know that there is something left to say.
+        let mut engine = planning();
+        let notices = feed(&mut engine, edited("mine"));
+        assert_eq!(written(&mut engine), Some(2));
+        let [toast, told] = [0, 1].map(|index: usize| notices[index].id().expect("a notice has a number"));
+        feed(&mut engine, Event::Notified { effect: toast });
+        assert_eq!(written(&mut engine), Some(1));
+        let error = crate::HostError::new("UnknownError", "no");
+        for left in (0..=engine.limits().recoveries).rev() {
+            let again = feed(&mut engine, Event::EffectFailed { effect: told, error: error.clone() });
+            assert_eq!(again.len() as u64, left.min(1), "{left} deliveries are left");
+            assert_eq!(written(&mut engine), Some(left.min(1)));
+        }
     }
 }

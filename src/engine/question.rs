@@ -72,7 +72,7 @@ impl Engine {
                 .map_or(Value::Null, |mission| json!({ "mission": mission.id })),
             Question::CommandsOf { value } => json!(plan::commands_in(value)),
             Question::Status { session } => {
-                let missions: Vec<_> = self.missions.values().map(report::summary).collect();
+                let missions: Vec<_> = self.missions.keys().filter_map(|id| self.summary(*id)).collect();
                 let schedule = self.schedule_summary();
                 json!({ "text": report::status(self, session), "missions": missions, "schedule": schedule })
             }

@@ -242,8 +242,8 @@ pub(crate) fn todo<'a>(missions: impl Iterator<Item = &'a Mission>) -> String {
     text
 }
 
-/// A mission for programs: what `/status`, panels and other processes show.
-pub(crate) fn summary(mission: &Mission) -> Value {
+/// A mission for programs: what `/status`, panels and other processes show; `untold` notices of it are on their way.
+pub(crate) fn summary(mission: &Mission, untold: usize) -> Value {
     let waves = plan::waves(mission.tasks.values().map(|task| &task.spec));
     let tasks: Vec<_> = mission
         .tasks
@@ -280,6 +280,7 @@ pub(crate) fn summary(mission: &Mission) -> Value {
         "counters": mission.counters,
         "started": mission.started,
         "ended": mission.ended,
+        "untold": untold,
         "tasks": tasks,
     })
 }
