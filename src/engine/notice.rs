@@ -54,7 +54,12 @@ impl Engine {
     }
 
     fn notify(&mut self, mission: MissionId, what: What, text: String) {
-        let session = self.missions[&mission].follower.clone();
+        let Mission { stage, follower, .. } = &self.missions[&mission];
+        if matches!(stage, Stage::Stopping { .. }) {
+            // Whoever has asked for the stop waits for its report, and for nothing else.
+            return;
+        }
+        let session = follower.clone();
         let notice = Notice { mission, session, what, text, failures: 0 };
         if self.notices.values().any(|known| *known == notice) {
             return;
@@ -210,5 +215,23 @@ mod tests {
             assert_eq!(again.len() as u64, left.min(1), "{left} deliveries are left");
             assert_eq!(written(&mut engine), Some(left.min(1)));
         }
+    }
+
+    #[test]
+    fn a_stop_leaves_nothing_to_be_said_but_its_report() {
+        // Without it a stopped mission goes on talking, also in the next process.
+        let mut engine = planning();
+        feed(&mut engine, edited("mine"));
+        let session = SessionId::from("root");
+        feed(&mut engine, Event::StopRequested { request: 2, session });
+        assert_eq!(written(&mut engine), Some(0));
+        assert_eq!(feed(&mut engine, edited("another")), []);
+        let mut said = Vec::new();
+        while engine.missions[&MissionId(1)].is_open() {
+            said.extend(feed(&mut engine, Event::DeadlinePassed {}));
+        }
+        assert!(matches!(said[..], [Effect::ShowToast { .. }, Effect::ReportMission { .. }]), "{said:?}");
+        assert_eq!(written(&mut engine), Some(0), "who asked for the stop has been told by its answer");
+        assert_eq!(feed(&mut engine, started()), []);
     }
 }
