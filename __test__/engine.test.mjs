@@ -67,15 +67,28 @@ const plan = {
   checks: [["true"]],
 }
 
-/** Plays the host until the planner's session is at work, and gives its id. */
-async function startPlanner({ engine, effect }) {
-  await engine.request(requested())
-  const opened = await effect("openSession")
-  engine.post({ type: "sessionOpened", effect: opened.effect, session: "ses_planner" })
-  const prompt = await effect("prompt")
+/** Requests a mission and plays the host until the planner's session is at work. Gives its prompt. */
+async function startPlanner(opened, session = "ses_planner") {
+  const { mission } = await opened.engine.request(requested())
+  return startSession(opened, `m${mission} plan`, session)
+}
+
+/** Plays the host until the session of this title is at work, and gives its prompt. */
+async function startSession({ engine, effects, until }, title, session) {
+  const { effect } = await until(() => effects.find((e) => e.type === "openSession" && e.title === title))
+  engine.post({ type: "sessionOpened", effect, session })
+  const prompt = await until(() => effects.find((e) => e.type === "prompt" && e.session === session))
   engine.post({ type: "promptSent", effect: prompt.effect })
   return prompt
 }
+
+/** The end of a turn in which the model has said all it wanted. */
+const turnEnded = (session, { effect: prompt }) => ({
+  type: "turnEnded",
+  session,
+  prompt,
+  facts: { finish: "stop", error: null, text: "done" },
+})
 
 const checks = {
   async "a mission goes from request to sealed, over real checks and a real journal"() {
@@ -89,16 +102,12 @@ const checks = {
     const taken = await engine.request({ type: "planSubmitted", session: "ses_planner", plan, denied: [] })
     assert.equal(taken.kind, "accepted")
 
-    const facts = { finish: "stop", error: null, text: "done" }
     const turn = async (title, session, submission) => {
-      const { effect: created } = await until(() => effects.find((e) => e.type === "openSession" && e.title === title))
-      engine.post({ type: "sessionOpened", effect: created, session })
-      const { effect: prompted } = await until(() => effects.find((e) => e.type === "prompt" && e.session === session))
-      engine.post({ type: "promptSent", effect: prompted })
+      const prompted = await startSession(opened, title, session)
       assert.equal((await engine.request({ session, ...submission })).kind, "accepted")
-      engine.post({ type: "turnEnded", session, prompt: prompted, facts })
+      engine.post(turnEnded(session, prompted))
     }
-    engine.post({ type: "turnEnded", session: "ses_planner", prompt: prompt.effect, facts })
+    engine.post(turnEnded("ses_planner", prompt))
     await until(() => effects.find((e) => e.type === "openSession" && e.title === "m1 work a"))
     const mayWrite = (tool, path) => engine.ask({ type: "mayCall", session: "ses_worker", tool, args: { filePath: path } })
     const writing = turn("m1 work a", "ses_worker", { type: "workSubmitted", work: { summary: "did", files: ["a.txt"] } })
@@ -142,16 +151,13 @@ const checks = {
 
   async "leases follow links, and know no way around"() {
     const opened = open()
-    const { engine, effects, until, directory } = opened
+    const { engine, directory } = opened
     const prompt = await startPlanner(opened)
     const files = ["src/"]
     const wide = { ...plan, tasks: [{ ...plan.tasks[0], files }] }
     await engine.request({ type: "planSubmitted", session: "ses_planner", plan: wide, denied: [] })
-    const facts = { finish: "stop", error: null, text: "" }
-    engine.post({ type: "turnEnded", session: "ses_planner", prompt: prompt.effect, facts })
-    const { effect } = await until(() => effects.find((e) => e.type === "openSession" && e.title === "m1 work a"))
-    engine.post({ type: "sessionOpened", effect, session: "ses_worker" })
-    await until(() => effects.find((e) => e.type === "prompt" && e.session === "ses_worker"))
+    engine.post(turnEnded("ses_planner", prompt))
+    await startSession(opened, "m1 work a", "ses_worker")
     mkdirSync(join(directory, "src"))
     mkdirSync(join(directory, "other"))
     symlinkSync(join(directory, "other"), join(directory, "src/link"))
@@ -167,6 +173,57 @@ const checks = {
     assert.equal(await may({ patchText: "*** Begin Patch\n*** Update File: src/a.ts\n*** Add File: b.ts\n" }, "apply_patch"), false)
     assert.equal(await may({ command: "ls" }, "bash"), true)
     assert.equal((await engine.ask({ type: "mayCall", session: "ses_stranger", tool: "write", args: { filePath: "x" } })).allowed, true)
+    engine.close()
+  },
+
+  // Without it a session goes on with commands after a stop, or changes what has been handed in and is being checked.
+  async "a session of a mission calls tools while its turn runs, and no more once it has submitted or been stopped"() {
+    const opened = open()
+    const { engine } = opened
+    const prompt = await startPlanner(opened)
+    const may = (session, tool) => engine.ask({ type: "mayCall", session, tool, args: { command: "ls" } })
+    const refused = async (session, tool, reason) => {
+      const answer = await may(session, tool)
+      assert.equal(answer.allowed, false, tool)
+      assert.match(answer.reason, reason)
+      assert.equal((await may("ses_stranger", tool)).allowed, true, "a session of the user's own")
+    }
+    assert.equal((await may("ses_planner", "bash")).allowed, true)
+    await refused("ses_planner", "task", /works for mission m1 and cannot have others work for it/)
+    await engine.request({ type: "planSubmitted", session: "ses_planner", plan, denied: [] })
+    await refused("ses_planner", "bash", /You have submitted your blank/)
+    assert.equal((await may("ses_planner", "submit_plan")).allowed, true, "the engine itself says what is wrong with it")
+    engine.post(turnEnded("ses_planner", prompt))
+    await startSession(opened, "m1 work a", "ses_worker")
+    await refused("ses_planner", "bash", /part in mission m1 is over/)
+    assert.equal((await may("ses_worker", "bash")).allowed, true)
+    await refused("ses_worker", "task", /Do the work yourself/)
+    void engine.request({ type: "stopRequested", session: "ses_root" }).catch(() => {}) // it is answered when all has ended
+    await refused("ses_worker", "bash", /The mission is not running/)
+    engine.close()
+  },
+
+  // Without it a mission is forgotten when others take its place in memory.
+  async "a mission that has left memory is still told of, from the journal"() {
+    const opened = open(project(), { limits: { tasksInMemory: 1 } })
+    const { engine, effects, until } = opened
+    const startWorker = async (mission) => {
+      const planner = `ses_planner${mission}`
+      const prompt = await startPlanner(opened, planner)
+      await engine.request({ type: "planSubmitted", session: planner, plan, denied: [] })
+      engine.post(turnEnded(planner, prompt))
+      await startSession(opened, `m${mission} work a`, `ses_worker${mission}`)
+    }
+    await startWorker(1)
+    const stopped = engine.request({ type: "stopRequested", session: "ses_root" })
+    const { effect } = await until(() => effects.find((e) => e.type === "abortSession" && e.session === "ses_worker1"))
+    engine.post({ type: "sessionAborted", effect, busy: false })
+    assert.match((await stopped).text, /Mission m1 is stopped/)
+    await startWorker(2)
+    const { text, missions } = await engine.ask({ type: "status", session: "ses_root" })
+    const stands = ({ id, stage, tasks: [{ state }] }) => `m${id} ${stage}, its task ${state}`
+    assert.deepEqual(missions.map(stands), ["m2 executing, its task running", "m1 stopped, its task cancelled"])
+    assert.match(text, /Mission m2 is executing[^]*\nMission m1 is stopped\. 0 of 1 task done\.\n$/)
     engine.close()
   },
 
