@@ -128,6 +128,21 @@ fn plan_tasks() {
     let add = json!({"add": [spec("c")]});
     let event = Event::PlanRevised { request: 1, session: "root".into(), revision: add, denied: vec![] };
     assert_eq!(run.asked(event), "BLANK_INVALID");
+    // What the master review finds counts as well; none of it is left out so that the rest fits.
+    let finding = json!({"message": "mend", "files": ["a.ts"]});
+    for (findings, more) in [(vec![finding.clone()], true), (vec![finding.clone(), finding], false)] {
+        let mut run = Run::planned(|limits| limits.plan_tasks = 2, &["a"]);
+        run.carry_out("a", "a");
+        let review = json!({"verdict": "fail", "summary": "s", "findings": findings});
+        run.fill(1, &Subject::Master, review);
+        if more {
+            assert_eq!((&run.mission(1).stage, run.mission(1).tasks.len()), (&Stage::Executing, 2));
+            continue;
+        }
+        let reason = "the findings of the master review would make more than 2 tasks";
+        assert_eq!(run.mission(1).stage, Stage::Failed { reason: reason.into() });
+        assert!(run.report.contains(reason), "{}", run.report);
+    }
 }
 
 fn tasks_in_memory() {
@@ -162,10 +177,7 @@ fn iterations() {
     let finding = json!({"message": "mend", "files": ["a.ts"]});
     for round in 1..=2 {
         let id = if round == 1 { "a".to_owned() } else { "finding-2-1".to_owned() };
-        run.fill(1, &work(&id), done("a"));
-        run.check(Verdict::Pass);
-        run.fill(1, &Subject::Review { task: TaskId(id) }, pass());
-        run.check(Verdict::Pass);
+        run.carry_out(&id, "a");
         assert_eq!(run.mission(1).iterations, round);
         let review = json!({"verdict": "fail", "summary": "s", "findings": [finding]});
         run.fill(1, &Subject::Master, review);
@@ -314,6 +326,19 @@ fn stop_ms() {
     run.pass(1);
     assert_eq!(run.mission(1).stage, Stage::Stopped);
     assert_eq!(run.mission(1).survivors.len(), 1);
+    assert!(run.report.ends_with("\nSessions that could not be ended: ses_2\n"), "{}", run.report);
+
+    // What would not die is named, processes too; a stop of which nothing is left names nothing.
+    for (alive, last) in [(vec![], "failed attempts."), (vec![4711, 4712], "could not be ended: 4711, 4712")]
+    {
+        let mut run = Run::planned(|_| {}, &["a"]);
+        run.alive = alive;
+        run.asked(Event::StopRequested { request: 1, session: "root".into() });
+        run.abort();
+        assert_eq!(run.mission(1).stage, Stage::Stopped);
+        assert!(run.report.trim_end().ends_with(last), "{}", run.report);
+        assert!(!run.report.contains("Sessions that"), "{}", run.report);
+    }
 }
 
 fn command_ms() {
@@ -404,6 +429,10 @@ struct Run {
     look_ups: usize,
     refused: usize,
     answer: String,
+    /// The last report of a mission.
+    report: String,
+    /// Processes that outlive being killed.
+    alive: Vec<u32>,
 }
 
 impl Run {
@@ -419,6 +448,8 @@ impl Run {
             look_ups: 0,
             refused: 0,
             answer: String::new(),
+            report: String::new(),
+            alive: Vec::new(),
         };
         run.feed(Event::EngineStarted {
             limits,
@@ -456,7 +487,13 @@ impl Run {
                     self.checks.push((effect, timeout_ms));
                     continue;
                 }
-                Effect::KillCommands { effect, .. } => Event::CommandsKilled { effect, alive: vec![] },
+                Effect::KillCommands { effect, .. } => {
+                    Event::CommandsKilled { effect, alive: self.alive.clone() }
+                }
+                Effect::ReportMission { report, .. } => {
+                    self.report = report;
+                    continue;
+                }
                 Effect::RefusePermission { .. } => {
                     self.refused += 1;
                     continue;
@@ -474,7 +511,6 @@ impl Run {
                 }
                 Effect::ShowToast { .. }
                 | Effect::TellCommander { .. }
-                | Effect::ReportMission { .. }
                 | Effect::Annotate { .. }
                 | Effect::CancelChecks { .. }
                 | Effect::RenderTodo { .. } => continue,
@@ -554,6 +590,14 @@ impl Run {
     fn abort(&mut self) {
         let effect = *self.aborts.last().unwrap();
         self.feed(Event::SessionAborted { effect, busy: false });
+    }
+
+    /// Has the last task that is open be done: by its worker, who writes this, its reviewer and the project's checks.
+    fn carry_out(&mut self, id: &str, file: &str) {
+        self.fill(1, &work(id), done(file));
+        self.check(Verdict::Pass);
+        self.fill(1, &Subject::Review { task: TaskId(id.into()) }, pass());
+        self.check(Verdict::Pass);
     }
 
     fn step(&mut self, after: Millis) {

@@ -27,6 +27,8 @@ enum Op {
     End(usize, bool),
     Mission,
     Restart(u64, u64),
+    /// Other limits, whatever is under way.
+    Limits(u64, u64),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -35,6 +37,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (0..64_usize, prop::bool::weighted(0.8)).prop_map(|(at, well)| Op::End(at, well)),
         1 => Just(Op::Mission),
         1 => (1..9_u64, 1..9_u64).prop_map(|(slots, all)| Op::Restart(slots, all)),
+        2 => (1..9_u64, 1..9_u64).prop_map(|(slots, all)| Op::Limits(slots, all)),
     ]
 }
 
@@ -86,6 +89,13 @@ impl Model {
         let limits = limits(slots, all);
         let started = json!({"type": "engineStarted", "limits": limits, "agents": Agents::default()});
         self.feed(serde_json::from_value(started).unwrap());
+    }
+
+    fn change_limits(&mut self, slots: u64, all: u64) {
+        self.requests += 1;
+        let limits = json!({"workerSlots": slots, "sessions": all});
+        self.feed(Event::LimitsChanged { request: self.requests, limits });
+        assert_eq!(self.engine.limits().sessions, all, "a limit in range was not taken");
     }
 
     fn held(&self) -> u64 {
@@ -214,11 +224,12 @@ proptest! {
                 Op::Settle(at) => model.settle(at),
                 Op::End(at, well) => model.end(at, well),
                 Op::Mission => if model.engine.missions().len() < 3 { model.mission() },
-                // Limits change where nothing is under way that would be looked up.
+                // A process begins where nothing is under way that would be looked up.
                 Op::Restart(slots, all) => if model.pending.is_empty() && model.working.is_empty() {
                     model.checks.clear();
                     model.start(slots, all);
                 },
+                Op::Limits(slots, all) => model.change_limits(slots, all),
             }
             model.wait();
         }

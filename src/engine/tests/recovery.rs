@@ -25,6 +25,18 @@ struct Run {
 
 impl Run {
     fn new(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut run = Self::requested(change);
+        run.serve();
+        let plan = json!({"tasks": [{"id": "a", "title": "a", "objective": "o", "files": ["a.ts"],
+            "acceptance": [["true"]]}], "checks": [["true"]]});
+        run.feed(Event::PlanSubmitted { request: 2, session: run.session(), plan, denied: vec![] });
+        run.end_turn(TurnFacts { finish: Some("stop".into()), ..TurnFacts::default() });
+        run.serve();
+        run
+    }
+
+    /// A mission whose planner's session is being opened.
+    fn requested(change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
         let mut run = Self { engine: Engine::default(), now: 1_000_000, effects: Vec::new(), files: 0 };
@@ -40,12 +52,6 @@ impl Run {
             objective: "Build it".into(),
             kind: MissionKind::Task,
         });
-        run.serve();
-        let plan = json!({"tasks": [{"id": "a", "title": "a", "objective": "o", "files": ["a.ts"],
-            "acceptance": [["true"]]}], "checks": [["true"]]});
-        run.feed(Event::PlanSubmitted { request: 2, session: run.session(), plan, denied: vec![] });
-        run.end_turn(TurnFacts { finish: Some("stop".into()), ..TurnFacts::default() });
-        run.serve();
         run
     }
 
@@ -285,6 +291,45 @@ fn the_same_failing_call_ends_the_turn_and_another_outcome_begins_the_count_anew
     assert!(run.is_aborting());
     run.serve();
     assert!(run.prompt().contains("read failed: no file at line 6, 3 times in a row"), "{}", run.prompt());
+}
+
+#[test]
+fn what_surely_did_not_start_is_repeated_some_times_and_then_waits_like_any_failure() {
+    // Without it a host that takes nothing is asked the same again at once, for ever.
+    for (is_opened, says) in [(false, "could not be created"), (true, "did not take the prompt")] {
+        let mut run = Run::requested(|limits| limits.recoveries = 2);
+        if is_opened {
+            let Turn::Opening { effect } = run.attempt().turn else { panic!("{:?}", run.attempt().turn) };
+            run.feed(Event::SessionOpened { effect, session: "ses_planner".into() });
+        }
+        let launches = |run: &Run| {
+            let is_launch = |e: &&Effect| matches!(e, Effect::OpenSession { .. } | Effect::Prompt { .. });
+            run.effects.iter().filter(is_launch).count()
+        };
+        for left in [2, 1, 0] {
+            let effect = match run.attempt().turn {
+                Turn::Opening { effect } if !is_opened => effect,
+                Turn::Prompting { effect } if is_opened => effect,
+                ref turn => panic!("{turn:?} with {left} repetitions left"),
+            };
+            run.effects.clear();
+            run.feed(Event::EffectFailed { effect, error: HostError::new("timeout", "no answer") });
+            let [Effect::LookUpSession { effect, ref session, .. }] = run.effects[..] else {
+                panic!("{:?}", run.effects)
+            };
+            let session = session.clone();
+            run.feed(Event::SessionLookedUp { effect, session, prompted: false, busy: false, facts: None });
+            assert_eq!((launches(&run), run.mission().failures), (left.min(1), u64::from(left == 0)));
+        }
+        let Turn::Queued { not_before: Some(at) } = run.attempt().turn else {
+            panic!("{:?}", run.attempt().turn)
+        };
+        assert!(at - run.now >= 1_000, "{} ms", at - run.now);
+        run.serve();
+        assert_eq!(run.mission().failures, 1);
+        let prompt = run.prompt();
+        assert!(prompt.contains(says) && prompt.contains("timeout: no answer"), "{prompt}");
+    }
 }
 
 #[test]

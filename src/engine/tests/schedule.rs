@@ -237,6 +237,42 @@ fn a_slot_takes_the_newest_successor_of_its_task_and_an_idle_one_steals_the_olde
 }
 
 #[test]
+fn an_idle_slot_steals_from_the_longest_queue_though_another_has_waited_longer() {
+    // Without it a slot with much to do stays behind, while the others help where it is of least use.
+    let mut plan = tasks(&["a", "b", "c", "d", "e"]);
+    plan.push(task("a1", &["a"], json!({})));
+    plan.extend(["b1", "b2", "b3"].map(|id| task(id, &["b"], json!({}))));
+    let mut host = Host::executing(capped(3), json!({}), plan);
+    for id in ["a", "b"] {
+        host.work(id);
+    }
+    assert_eq!(host.at_work("m1 work "), ["c", "d", "e"], "in the slots that had a and b");
+    for id in ["a", "b"] {
+        host.review(&format!("m1 review {id}"), "pass");
+    }
+    host.work("c");
+    assert_eq!(host.at_work("m1 work "), ["b1", "d", "e"], "a1 waits longer, and alone");
+    host.work("b1");
+    assert_eq!(host.at_work("m1 work "), ["b2", "d", "e"], "of two and one");
+    assert_eq!((host.counter("local"), host.counter("steals")), (0, 2));
+}
+
+#[test]
+fn the_time_that_attempts_wait_for_a_slot_is_counted_and_told() {
+    // Without it nobody sees that more slots would help.
+    let mut host = Host::executing(capped(1), json!({}), tasks(&["a", "b", "c"]));
+    assert_eq!(host.counter("waitedMs"), 0, "what is admitted at once has not waited");
+    host.now += 5_000;
+    host.work("a");
+    assert_eq!(host.counter("waitedMs"), 5_000);
+    host.now += 3_000;
+    host.work("b");
+    assert_eq!(host.counter("waitedMs"), 5_000 + 8_000);
+    let text = host.status()["text"].as_str().unwrap().to_owned();
+    assert!(text.contains("; waited 13000 ms in all;"), "{text}");
+}
+
+#[test]
 fn a_fix_goes_back_to_the_slot_that_did_the_work() {
     let mut host = Host::executing(capped(2), json!({}), tasks(&["a", "b", "c"]));
     host.work("a");
