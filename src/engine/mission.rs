@@ -148,7 +148,9 @@ impl Mission {
         self.is_open() && (self.is_under_way() || attempt.holds_slot())
     }
 
-    pub(crate) fn next_deadline(&self, limits: &Limits) -> Option<Millis> {
+    /// The time at which something of its own is due; `None` when it waits for nothing but other missions or the user.
+    #[must_use]
+    pub fn next_deadline(&self, limits: &Limits) -> Option<Millis> {
         let attempts = self
             .attempts
             .values()

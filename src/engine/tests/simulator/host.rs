@@ -168,14 +168,20 @@ impl World<'_> {
             }
             Effect::ReportMission { effect, outcome, mission, report, again, .. } => {
                 self.check_rest(outcome, mission, &report);
-                if self.hear(effect, mission, again) && outcome != Outcome::Paused {
+                if self.hear(effect, again) && outcome != Outcome::Paused {
                     *self.outcomes.entry(format!("{outcome:?}")).or_default() += 1;
+                }
+                if matches!(outcome, Outcome::Sealed | Outcome::Failed) {
+                    self.reported.insert(mission);
                 }
                 self.deliver(5, Event::Notified { effect });
             }
-            Effect::ShowToast { effect, .. } | Effect::TellCommander { effect, .. } => {
+            Effect::TellCommander { effect, again, .. } => {
+                self.hear(effect, again);
                 self.deliver(5, Event::Notified { effect });
             }
+            // The host cannot say whether a toast was seen: it may come twice.
+            Effect::ShowToast { effect, .. } => self.deliver(5, Event::Notified { effect }),
             Effect::LookUpSession { effect, attempt, session, prompt, .. } => {
                 if self.fault(Fault::LookUpFailed) {
                     let error = HostError::new("UnknownError", "database is locked");
@@ -218,10 +224,11 @@ impl World<'_> {
         }
     }
 
-    /// A report reaches its session, unless it is there: one that is sent again is looked for. Gives whether it was new.
-    fn hear(&mut self, effect: EffectId, mission: MissionId, again: bool) -> bool {
-        let is_new = self.heard.insert((mission, effect));
-        assert!(is_new || again, "a report of {mission} is told twice");
+    /// A report, or what the commander is told, reaches its session, unless it is there: one that is sent again is looked
+    /// for. Gives whether it was new.
+    fn hear(&mut self, effect: EffectId, again: bool) -> bool {
+        let is_new = self.heard.insert(effect);
+        assert!(is_new || again, "{effect} is told twice");
         is_new
     }
 

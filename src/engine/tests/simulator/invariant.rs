@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestrator_engine::{
-    AttemptId, Effect, Engine, Event, MissionId, Outcome, PauseReason, Question, Role, SessionId, Stage,
-    TaskState,
+    Attempt, AttemptId, Effect, Engine, Event, Mission, MissionId, Outcome, PauseReason, Question, Role,
+    SessionId, Stage, Subject, Task, TaskState, Turn,
 };
 use serde_json::json;
 
@@ -112,29 +112,57 @@ impl World<'_> {
         }
     }
 
-    /// What is under way, or is being stopped, waits for a time; or for what a paused mission holds.
+    /// Each mission that is under way, or is being stopped, has a deadline of its own; or all it has is queued behind what is
+    /// held by one that has, or that rests.
     fn check_wake_up(&self) {
-        if self.engine.next_deadline().is_some() {
-            return;
-        }
         let missions = self.engine.missions();
-        let waits = |stage: &Stage| matches!(stage, Stage::Stopping { .. });
-        assert!(
-            !missions.values().any(|mission| waits(&mission.stage)),
-            "nothing will wake a mission that stops"
-        );
-        let under_way = missions.values().any(|mission| mission.is_under_way());
-        let paused = missions.values().any(|mission| matches!(mission.stage, Stage::Paused { .. }));
-        assert!(!under_way || paused, "nothing will wake the mission: {missions:#?}");
+        let has_deadline = |mission: &Mission| mission.next_deadline(self.engine.limits()).is_some();
+        let (mut woken, mut waiting): (Vec<_>, Vec<_>) =
+            missions.values().partition(|mission| has_deadline(mission) || names_whom_it_waits_for(mission));
+        while !waiting.is_empty() {
+            let (more, rest): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|mission| self.waits_for_one_of(mission, &woken));
+            assert!(!more.is_empty(), "nothing will wake {rest:#?}");
+            woken.extend(more);
+            waiting = rest;
+        }
+    }
+
+    /// Whether the mission is under way, and all its attempts are queued, each behind what one of the others holds.
+    fn waits_for_one_of(&self, mission: &Mission, others: &[&Mission]) -> bool {
+        let is_held = |file: &String, task: &Task| task.holds_lease() && task.spec.files.contains(file);
+        let is_behind = |attempt: &Attempt| {
+            let task =
+                if let Subject::Task { task } = &attempt.subject { mission.tasks.get(task) } else { None };
+            let files = task.filter(|task| !task.holds_lease()).map_or(&[][..], |task| &task.spec.files);
+            let holds_file = |other: &Mission| {
+                files.iter().any(|file| other.tasks.values().any(|task| is_held(file, task)))
+            };
+            if self.engine.missions().values().any(holds_file) {
+                // Whoever holds it in this mission waits for a slot, as all its attempts do that are looked at here.
+                return holds_file(mission) || others.iter().any(|other| holds_file(other));
+            }
+            let has_slot = |other: &&Mission| other.attempts.values().any(Attempt::holds_slot);
+            // A circuit that is open lets a probe pass at a time that is no mission's.
+            let is_circuit = || {
+                let status = self.engine.answer(&Question::Status { session: mission.root.clone() });
+                status["schedule"]["circuits"] != json!({}) && self.engine.next_deadline().is_some()
+            };
+            others.iter().any(has_slot) || is_circuit()
+        };
+        let mut attempts = mission.attempts.values();
+        mission.is_under_way()
+            && !mission.attempts.is_empty()
+            && attempts.all(|each| each.turn == Turn::Queued { not_before: None } && is_behind(each))
     }
 
     /// A mission at rest says whom it waits for.
     pub(crate) fn check_rest(&self, outcome: Outcome, mission: MissionId, report: &str) {
         assert!(report.contains(&format!("Mission {mission}")), "{report}");
         if let (Outcome::Paused, Some(found)) = (outcome, self.engine.missions().get(&mission))
-            && let Stage::Paused { reason: PauseReason::NeedsUser { question }, .. } = &found.stage
+            && let Stage::Paused { .. } = &found.stage
         {
-            assert!(!question.trim().is_empty(), "{mission} waits for the user and does not ask anything");
+            assert!(names_whom_it_waits_for(found), "{mission} waits for the user and does not ask anything");
         }
     }
 
@@ -223,5 +251,22 @@ impl World<'_> {
     fn may_write(&self, session: &SessionId, path: &str) -> bool {
         let question = Question::MayWrite { session: session.clone(), paths: vec![Some(path.to_owned())] };
         self.engine.answer(&question)["allowed"] == json!(true)
+    }
+}
+
+/// Whether the mission has ended, or rests until the user decides and says so.
+fn names_whom_it_waits_for(mission: &Mission) -> bool {
+    match &mission.stage {
+        Stage::Sealed | Stage::Stopped | Stage::Failed { .. } | Stage::Approval => true,
+        Stage::Paused { reason: PauseReason::Interrupted, .. } => true,
+        Stage::Paused {
+            reason: PauseReason::NeedsUser { question } | PauseReason::Budget { question },
+            ..
+        } => !question.trim().is_empty(),
+        Stage::Planning
+        | Stage::Executing
+        | Stage::Verifying(_)
+        | Stage::MasterReview
+        | Stage::Stopping { .. } => false,
     }
 }

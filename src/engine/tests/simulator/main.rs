@@ -75,8 +75,12 @@ struct World<'a> {
     // The host.
     sessions: Vec<Session>,
     silent_until: Millis,
-    /// Reports that are in their sessions.
-    heard: BTreeSet<(MissionId, EffectId)>,
+    /// Reports, and what commanders were told, that are in their sessions.
+    heard: BTreeSet<EffectId>,
+    /// Missions of which it was reported that they were sealed, or failed.
+    reported: BTreeSet<MissionId>,
+    /// Deliveries of each report that failed, as far as the engine has taken note, with its mission.
+    undelivered: BTreeMap<EffectId, (MissionId, u64)>,
     last_execution: Millis,
     // The user.
     roots: u32,
@@ -141,6 +145,8 @@ impl<'a> World<'a> {
             sessions: Vec::new(),
             silent_until: 0,
             heard: BTreeSet::new(),
+            reported: BTreeSet::new(),
+            undelivered: BTreeMap::new(),
             last_execution: 0,
             roots: 0,
             resumes: 0,
@@ -293,6 +299,16 @@ impl<'a> World<'a> {
             }
         }
         self.check(&before, &event, &effects[from..]);
+        for effect in &effects[from..] {
+            if let Effect::ReportMission { effect, mission, .. } = effect {
+                self.undelivered.entry(*effect).or_insert((*mission, 0));
+            }
+        }
+        if let (Event::EffectFailed { effect, .. }, Some(_)) = (&event, &decision)
+            && let Some((_, failures)) = self.undelivered.get_mut(effect)
+        {
+            *failures += 1;
+        }
         decision
     }
 
@@ -569,6 +585,33 @@ impl<'a> World<'a> {
         assert_eq!(stages(&self.engine), before, "the end was not the end");
         self.crash();
         assert_eq!(stages(&self.engine), before, "the end was not the end after a restart");
+        self.check_reports();
+    }
+
+    /// Whoever followed a mission to its end is told so, by a later process if need be. What a stopped one has to say is in
+    /// the answer to the stop, and what failed again and again is given up.
+    fn check_reports(&mut self) {
+        while let Some((_, happening)) = self.agenda.pop_first() {
+            match happening {
+                Happening::Deliver(event) => self.take(event),
+                Happening::Execute(effect) => self.execute(effect),
+                Happening::Model { .. } => {}
+            }
+        }
+        for mission in self.engine.missions().values() {
+            let is_given_up = self
+                .undelivered
+                .values()
+                .any(|(id, failures)| *id == mission.id && *failures > self.limits.recoveries);
+            assert!(
+                mission.stage == Stage::Stopped || is_given_up || self.reported.contains(&mission.id),
+                "{} is {:?}, and nobody was told",
+                mission.id,
+                mission.stage
+            );
+            let untold = &self.engine.summary(mission.id).unwrap()["untold"];
+            assert_eq!(*untold, json!(0), "{} has something left to say", mission.id);
+        }
     }
 }
 
