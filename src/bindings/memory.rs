@@ -18,14 +18,16 @@ impl Memory {
     pub(crate) fn percent(&mut self) -> Option<u64> {
         self.system.refresh_memory();
         let total = self.system.total_memory();
-        let of_system = share(total.saturating_sub(self.system.available_memory()), total);
-        let container = self.system.cgroup_limits();
+        let used = total.saturating_sub(self.system.available_memory());
         // A container without a limit of its own has the machine's.
-        let of_container = container.and_then(|limits| share(limits.rss, limits.total_memory));
-        of_system.into_iter().chain(of_container).max()
+        let container = self.system.cgroup_limits().map(|limits| (limits.rss, limits.total_memory));
+        tighter((used, total), container)
     }
 }
 
-fn share(used: u64, total: u64) -> Option<u64> {
-    used.saturating_mul(100).checked_div(total)
+/// How much is in use, in percent, where less is left; of each what is used and what there is. Memory of which there is
+/// nothing is not known.
+pub(crate) fn tighter(machine: (u64, u64), container: Option<(u64, u64)>) -> Option<u64> {
+    let share = |(used, total): (u64, u64)| used.saturating_mul(100).checked_div(total);
+    [Some(machine), container].into_iter().flatten().filter_map(share).max()
 }
