@@ -21,12 +21,13 @@
 //! It is built in the background, after [`INDEX_SEARCHES_MIN`] searches of the whole project over [`INDEX_FILES_MIN`]
 //! files or more, and takes [`INDEX_BYTES_MAX`] at most.
 
+use crate::above::is_local;
 use crate::error::SearchError;
 use crate::limit::{
     INDEX_BYTES_MAX, INDEX_FILES_MIN, INDEX_SEARCHES_MIN, INDEXES_MAX, SYNTAX_FILE_BYTES_MAX, TREE_DEPTH_MAX,
 };
 use crate::root::{Folder, Root};
-use crate::rule::{RuleFiles, Rules, fingerprint_above, fingerprint_exclude};
+use crate::rule::{RuleFiles, Rules, fingerprint_exclude};
 use crate::signature::{Signature, Signer};
 use cap_std::fs::FileType;
 use orchestrator_worker::{Job, Lane, Pool, Scope, Ticket};
@@ -54,11 +55,6 @@ const BATCH_FILES: usize = 16;
 const BUILD_TIME_MAX: Duration = Duration::from_secs(600);
 /// The memory of a file's or a folder's entry beside its name and signature, roughly.
 const ENTRY_BYTES: usize = 96;
-
-/// File systems whose changes all go through this kernel's inotify (`linux/magic.h`): ext, xfs, btrfs, tmpfs, overlayfs,
-/// f2fs, zfs, bcachefs.
-const FILE_SYSTEMS: [u32; 8] =
-    [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e];
 
 /// The folders that searches see, by path relative to the project.
 pub(crate) type Folders = HashMap<Arc<Path>, Arc<Indexed>>;
@@ -384,8 +380,8 @@ struct Live {
     folders: Arc<Folders>,
     /// The paths of the folders that a watch is about; several for a folder that was moved between two looks.
     watches: HashMap<i32, Vec<Arc<Path>>>,
-    /// The rules from above the project, and their fingerprint.
-    above: (Arc<Rules>, u64),
+    /// The rules from above the project.
+    above: Arc<Rules>,
     repositories: Vec<(PathBuf, u64)>,
     changes: HashMap<Arc<Path>, Changes>,
     /// Files that are queued for a signature, or have gone.
@@ -407,13 +403,11 @@ impl Live {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(refused)?;
         let handle = folder.open_folder(folder.path()).map_err(|_error| Useless::Refused)?;
         let kind = rustix::fs::fstatfs(handle.as_fd()).map_err(refused)?.f_type;
-        if !u32::try_from(kind).is_ok_and(|kind| FILE_SYSTEMS.contains(&kind)) {
+        if !is_local(kind) {
             return Err(Useless::Refused);
         }
         let device = rustix::fs::fstat(handle.as_fd()).map_err(refused)?.st_dev;
-        // In this order: what changes in between is read anew, for nothing.
-        let fingerprint = fingerprint_above(folder, folder.path());
-        let above = (Rules::above(folder, folder.path()), fingerprint);
+        let above = Rules::above(folder, folder.path());
         Ok(Live {
             folder: folder.clone(),
             device,
@@ -434,7 +428,8 @@ impl Live {
     /// Brings the index up to all changes made before this call.
     fn refresh(&mut self) -> Result<(), Useless> {
         self.drain()?;
-        let is_same = fingerprint_above(&self.folder, self.folder.path()) == self.above.1
+        let above = Rules::above(&self.folder, self.folder.path());
+        let is_same = (Arc::ptr_eq(&above, &self.above) || above.fingerprint() == self.above.fingerprint())
             && self.repositories.iter().all(|(path, seen)| fingerprint_exclude(&self.folder, path) == *seen);
         if !is_same {
             return Err(Useless::Stale);
@@ -534,7 +529,7 @@ impl Live {
                 Some(parent) => Arc::clone(&parent.rules),
                 None => return Ok(Vec::new()),
             },
-            None => Arc::clone(&self.above.0),
+            None => Arc::clone(&self.above),
         };
         let absolute = below(&self.folder, path);
         let old = self.folders.get(path).cloned();

@@ -10,12 +10,13 @@
 use crate::limit::IGNORE_FILE_BYTES_MAX;
 use crate::root::{Folder, open_outside};
 use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder, gitconfig_excludes_path};
+#[cfg(not(target_os = "linux"))]
+use ignore::gitignore::gitconfig_excludes_path;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
-#[cfg(target_os = "linux")]
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ use std::sync::{Arc, LazyLock};
 
 /// How many files of rules are kept compiled, which takes a hundred times as long as reading them.
 const COMPILED_MAX: usize = 256;
+/// Where a repository's own rules are in its `.git`.
+pub(crate) const EXCLUDE: &str = "info/exclude";
 /// The largest file of rules that is kept.
 const COMPILED_BYTES_MAX: usize = 16 * 1024;
 
@@ -37,6 +40,9 @@ pub(crate) struct RuleFiles {
 }
 
 impl RuleFiles {
+    /// The names of these files.
+    pub(crate) const NAMES: [&str; 5] = [".rgignore", ".ignore", ".gitignore", ".git", ".jj"];
+
     /// Notes an entry of the folder.
     pub(crate) fn note(&mut self, name: &OsStr) {
         match name.to_str() {
@@ -50,15 +56,14 @@ impl RuleFiles {
     }
 
     /// Looks for the files one by one, where the folder is not read anyway.
-    fn probe(folder: &Path) -> RuleFiles {
-        let exists = |name: &str| folder.join(name).symlink_metadata().is_ok();
-        RuleFiles {
-            rgignore: exists(".rgignore"),
-            ignore: exists(".ignore"),
-            gitignore: exists(".gitignore"),
-            git: exists(".git"),
-            jj: exists(".jj"),
+    pub(crate) fn probe(folder: &Path) -> RuleFiles {
+        let mut files = RuleFiles::default();
+        for name in RuleFiles::NAMES {
+            if folder.join(name).symlink_metadata().is_ok() {
+                files.note(OsStr::new(name));
+            }
         }
+        files
     }
 
     /// Returns whether a change of the entry `name` changes the rules of its folder.
@@ -75,6 +80,13 @@ impl RuleFiles {
         self.git
     }
 
+    /// Returns the files of rules that `folder` has.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn paths(self, folder: &Path) -> impl Iterator<Item = PathBuf> {
+        let files = [(self.rgignore, ".rgignore"), (self.ignore, ".ignore"), (self.gitignore, ".gitignore")];
+        files.into_iter().filter(|(there, _)| *there).map(|(_, name)| folder.join(name))
+    }
+
     fn is_empty(self) -> bool {
         !(self.rgignore || self.ignore || self.gitignore || self.git || self.jj)
     }
@@ -83,19 +95,36 @@ impl RuleFiles {
 /// The rules that hold in a folder: its own and, through `parent`, those of the folders above.
 pub(crate) struct Rules {
     parent: Option<Arc<Rules>>,
-    rgignore: Option<Arc<Gitignore>>,
-    ignore: Option<Arc<Gitignore>>,
-    gitignore: Option<Arc<Gitignore>>,
-    exclude: Option<Arc<Gitignore>>,
-    global: Option<Arc<Gitignore>>,
+    rgignore: Option<Arc<RuleFile>>,
+    ignore: Option<Arc<RuleFile>>,
+    gitignore: Option<Arc<RuleFile>>,
+    exclude: Option<Arc<RuleFile>>,
+    global: Option<Arc<RuleFile>>,
     is_repository: bool,
     in_repository: bool,
 }
 
 impl Rules {
-    /// Reads the rules that hold in `folder` because of the folders above it; not the folder's own. What lies in `inside`
-    /// is read through it.
+    /// Returns the rules that hold in `folder` because of the folders above it; not the folder's own. What lies in
+    /// `inside` is read through it.
     pub(crate) fn above(inside: &Folder, folder: &Path) -> Arc<Rules> {
+        #[cfg(target_os = "linux")]
+        return crate::above::rules(inside, folder);
+        #[cfg(not(target_os = "linux"))]
+        {
+            let above: Vec<&Path> = folder.ancestors().skip(1).collect();
+            let above = above.into_iter().rev().map(|above| (above, RuleFiles::probe(above)));
+            Rules::from_above(inside, folder, gitconfig_excludes_path().as_deref(), above)
+        }
+    }
+
+    /// Reads the rules of the folders `above` the folder, the topmost first, and the user's global ones.
+    pub(crate) fn from_above<'a>(
+        inside: &Folder,
+        folder: &Path,
+        global: Option<&Path>,
+        above: impl Iterator<Item = (&'a Path, RuleFiles)>,
+    ) -> Arc<Rules> {
         let top = Arc::new(Rules {
             parent: None,
             rgignore: None,
@@ -103,13 +132,12 @@ impl Rules {
             gitignore: None,
             exclude: None,
             // Unreadable global settings are the user's to notice in git itself; the walk goes on without them.
-            global: global_path().and_then(|path| read_rules(inside, folder, &path)),
+            // Git follows links there, as many keep their settings elsewhere.
+            global: global.and_then(|path| read_rules(inside, folder, &path.canonicalize().ok()?)),
             is_repository: false,
             in_repository: false,
         });
-        let mut above: Vec<&Path> = folder.ancestors().skip(1).collect();
-        above.reverse();
-        above.into_iter().fold(top, |rules, above| rules.with_folder(inside, above, RuleFiles::probe(above)))
+        above.fold(top, |rules, (above, files)| rules.with_folder(inside, above, files))
     }
 
     /// Adds the rules of `folder`, of which `files` are there; the same rules when there are none.
@@ -139,11 +167,11 @@ impl Rules {
 
     /// Says whether the rules hide `path`, bring it back, or have nothing on it.
     pub(crate) fn matched(&self, path: &Path, is_folder: bool) -> Match<()> {
-        let look = |found: &mut Match<()>, rules: &Option<Arc<Gitignore>>| {
+        let look = |found: &mut Match<()>, rules: &Option<Arc<RuleFile>>| {
             if let Some(rules) = rules
                 && found.is_none()
             {
-                *found = rules.matched(path, is_folder).map(|_| ());
+                *found = rules.matcher.matched(path, is_folder).map(|_| ());
             }
         };
         let (mut rgignore, mut ignore, mut gitignore, mut exclude) =
@@ -166,58 +194,41 @@ impl Rules {
         }
         rgignore.or(ignore).or(gitignore).or(exclude).or(global)
     }
+
+    /// Returns a number that changes when what the rules come from does.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let digest = |rules: &Option<Arc<RuleFile>>| rules.as_ref().map(|rules| rules.digest);
+        let mut hasher = DefaultHasher::new();
+        digest(&self.global).hash(&mut hasher);
+        let mut next = Some(self);
+        while let Some(rules) = next {
+            let files = [&rules.rgignore, &rules.ignore, &rules.gitignore, &rules.exclude].map(digest);
+            (files, rules.is_repository).hash(&mut hasher);
+            next = rules.parent.as_deref();
+        }
+        hasher.finish()
+    }
 }
 
-/// Returns a number that changes when the rules change that hold in `folder` because of what lies above it, or of the
-/// user's settings.
-#[cfg(target_os = "linux")]
-pub(crate) fn fingerprint_above(inside: &Folder, folder: &Path) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    if let Some(global) = global_path() {
-        hash_file(inside, &global, &mut hasher);
-    }
-    for above in folder.ancestors().skip(1) {
-        for name in [".rgignore", ".ignore", ".gitignore"] {
-            hash_file(inside, &above.join(name), &mut hasher);
-        }
-        let files = RuleFiles::probe(above);
-        (files.git, files.jj).hash(&mut hasher);
-        if files.git {
-            fingerprint_exclude(inside, above).hash(&mut hasher);
-        }
-    }
-    hasher.finish()
+/// A file of rules, compiled.
+struct RuleFile {
+    matcher: Gitignore,
+    /// Of the file's place and text.
+    digest: u64,
 }
 
 /// Returns a number that changes when the repository's `info/exclude` does.
 #[cfg(target_os = "linux")]
 pub(crate) fn fingerprint_exclude(inside: &Folder, repository: &Path) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    if let Some(path) = exclude_path(inside, repository) {
-        hash_file(inside, &path, &mut hasher);
-    }
-    hasher.finish()
-}
-
-#[cfg(target_os = "linux")]
-fn hash_file(inside: &Folder, path: &Path, hasher: &mut DefaultHasher) {
-    let mut text = Vec::new();
-    let is_read = open_rules(inside, path)
-        .and_then(|(file, _)| file.take(IGNORE_FILE_BYTES_MAX + 1).read_to_end(&mut text))
-        .is_ok();
-    (path, is_read, text).hash(hasher);
+    read_exclude(inside, repository).map_or(0, |rules| rules.digest)
 }
 
 /// Files of rules as they were compiled: for which folder, from which file, of which text.
-type Compiled = HashMap<(PathBuf, PathBuf), (Vec<u8>, Option<Arc<Gitignore>>)>;
-
-/// Where the user's global rules are, if there are any. Git follows links there, as many keep their settings elsewhere.
-fn global_path() -> Option<PathBuf> {
-    gitconfig_excludes_path()?.canonicalize().ok()
-}
+type Compiled = HashMap<(PathBuf, PathBuf), (Vec<u8>, Option<Arc<RuleFile>>)>;
 
 /// Reads one file of rules for `folder`. A file that is not there, is no regular file or is too large has no effect.
-fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Option<Arc<Gitignore>> {
+fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Option<Arc<RuleFile>> {
     static COMPILED: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
     let (file, size_bytes) = open_rules(inside, path).ok()?;
     if size_bytes > IGNORE_FILE_BYTES_MAX {
@@ -235,7 +246,11 @@ fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Option<Arc<Gitigno
         // Git, too, passes over a line it cannot read; the rest of the file counts.
         let _unreadable_line = builder.add_line(Some(path.to_owned()), line).is_err();
     }
-    let rules = builder.build().ok().filter(|rules| !rules.is_empty()).map(Arc::new);
+    let mut hasher = DefaultHasher::new();
+    (&key, &text).hash(&mut hasher);
+    let digest = hasher.finish();
+    let matcher = builder.build().ok().filter(|rules| !rules.is_empty());
+    let rules = matcher.map(|matcher| Arc::new(RuleFile { matcher, digest }));
     if text.len() <= COMPILED_BYTES_MAX {
         let mut compiled = COMPILED.lock();
         if compiled.len() >= COMPILED_MAX {
@@ -252,14 +267,10 @@ fn open_rules(inside: &Folder, path: &Path) -> io::Result<(File, u64)> {
 }
 
 /// Reads `info/exclude` of the repository at `folder`, which a worktree or submodule keeps elsewhere.
-fn read_exclude(inside: &Folder, folder: &Path) -> Option<Arc<Gitignore>> {
-    read_rules(inside, folder, &exclude_path(inside, folder)?)
-}
-
-fn exclude_path(inside: &Folder, folder: &Path) -> Option<PathBuf> {
+fn read_exclude(inside: &Folder, folder: &Path) -> Option<Arc<RuleFile>> {
     let git = folder.join(".git");
     let common = if git.is_dir() { Some(git) } else { common_folder(inside, folder, &git) };
-    Some(common?.join("info/exclude"))
+    read_rules(inside, folder, &common?.join(EXCLUDE))
 }
 
 /// Follows a `.git` file (`gitdir: ...`, gitrepository-layout(5)) to the folder that several worktrees share.
