@@ -429,11 +429,19 @@ pub(crate) fn open_outside(path: &Path) -> io::Result<(File, u64)> {
     regular(options.open(path)?)
 }
 
-/// Refuses what is not a regular file.
+/// Refuses what is not a regular file. Returns its size too.
 fn regular(file: File) -> io::Result<(File, u64)> {
-    let metadata = file.metadata()?;
-    if metadata.is_file() {
-        Ok((file, metadata.len()))
+    // Asks for less than the standard library does; a large search feels it.
+    #[cfg(target_os = "linux")]
+    let (is_file, size_bytes) = {
+        let stat = rustix::fs::fstat(&file)?;
+        let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+        (is_file, u64::try_from(stat.st_size).unwrap_or_default())
+    };
+    #[cfg(not(target_os = "linux"))]
+    let (is_file, size_bytes) = file.metadata().map(|metadata| (metadata.is_file(), metadata.len()))?;
+    if is_file {
+        Ok((file, size_bytes))
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
     }
