@@ -393,12 +393,15 @@ const checks = {
 
   async "a panic in a call, in the pool and in the engine leaves the host alive"() {
     assert.throws(() => addon.panicInCall(), /asked to panic/)
-    const port = await new Promise((resolve) => {
-      const opened = addon.connect((id, json) => resolve({ opened, id, completion: JSON.parse(json) }))
-      addon.panicInPool(opened, 7)
-    })
-    assert.deepEqual([port.id, port.completion.error.code], [7, "WORKER_PANICKED"])
-    addon.closePort(port.opened)
+    for (const [inAnswer, code] of [[false, "WORKER_PANICKED"], [true, "GenericFailure"]]) {
+      const { opened, completion } = await new Promise((resolve) => {
+        const opened = addon.connect((_id, json) => resolve({ opened, completion: JSON.parse(json) }))
+        const ended = addon.panicInPool(opened, 7, inAnswer)
+        if (ended !== null) resolve({ opened, completion: JSON.parse(ended) })
+      })
+      assert.equal(completion.error.code, code)
+      addon.closePort(opened)
+    }
 
     const { engine, until } = openRaw()
     addon.enginePost(engine, JSON.stringify([{ ...requested(), request: 1 }]))

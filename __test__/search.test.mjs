@@ -262,12 +262,12 @@ const checks = {
 
   async "the port itself checks what it is given"() {
     const port = addon.connect(() => {})
-    const start = (id) => addon.toolStart(port, id, "grep_search", '{"pattern":"x"}', JSON.stringify({ root: cwd }), false)
+    const start = (id) => addon.toolStart(port, id, "grep_search", '{"pattern":"x"}', JSON.stringify({ root: cwd }), false, false)
     for (const id of [-1, 0.5, NaN, Infinity, 2 ** 53]) {
       assert.throws(() => start(id), { code: "INVALID_ARGUMENT" })
       assert.throws(() => addon.toolCancel(port, id), { code: "INVALID_ARGUMENT" })
     }
-    assert.throws(() => addon.toolStart({}, 1, "grep_search", "{}", JSON.stringify({ root: cwd }), false))
+    assert.throws(() => addon.toolStart({}, 1, "grep_search", "{}", JSON.stringify({ root: cwd }), false, false))
     assert.throws(() => addon.connect(1))
     addon.toolCancel(port, 7)
     addon.closePort(port)
@@ -297,14 +297,51 @@ const checks = {
     addon.ring(port)
   },
 
+  async "a search that was brief is done on the calling thread, until there is more to do"() {
+    // Otherwise a small call waits for two threads to be woken, or a long one holds up the event loop.
+    const small = join(scratch, "small")
+    mkdirSync(join(small, "src"), { recursive: true })
+    for (let index = 0; index < 5; index++) writeFileSync(join(small, `src/${index}.txt`), "needle\n")
+    const heard = new Map()
+    const port = addon.connect((id, json) => heard.get(id)?.(JSON.parse(json)))
+    const alive = setInterval(() => {}, 60_000)
+    let id = 0
+    const search = async (options) => {
+      const own = ++id
+      const answer = new Promise((resolve) => heard.set(own, resolve))
+      const ended = addon.toolStart(port, own, "grep_search", JSON.stringify(options), JSON.stringify({ root: small }), false, true)
+      const { ok } = ended === null ? await answer : JSON.parse(ended)
+      return { hits: ok.matches.length, isHere: ended !== null }
+    }
+    /** Any call may meet a busy machine, and take longer than is brief. */
+    const untilHere = async (options) => {
+      for (let attempt = 0; attempt < 1_000; attempt++) {
+        const found = await search(options)
+        if (found.isHere) return found.hits
+      }
+      assert.fail("never done on this thread")
+    }
+    assert.equal(await untilHere({ pattern: "needle" }), 5)
+    assert.deepEqual(await search({ pattern: "ne+dle" }), { hits: 5, isHere: false }, "an expression may take long")
+    assert.equal(await untilHere({ pattern: "needle" }), 5)
+    writeFileSync(join(small, "src/large.txt"), "x".repeat(100_000) + "\nneedle\n")
+    assert.deepEqual(await search({ pattern: "needle" }), { hits: 6, isHere: false }, "a large file")
+    rmSync(join(small, "src/large.txt"))
+    assert.equal(await untilHere({ pattern: "needle" }), 5)
+    for (let index = 0; index < 600; index++) writeFileSync(join(small, `src/more${index}.txt`), index % 2 ? "needle\n" : "")
+    assert.deepEqual(await search({ pattern: "needle" }), { hits: 305, isHere: false }, "a large folder")
+    clearInterval(alive)
+    addon.closePort(port)
+  },
+
   async "an id in use is refused"() {
     let ended
     const end = new Promise((resolve) => (ended = resolve))
     // A port alone does not keep Node running.
     const alive = setInterval(() => {}, 60_000)
     const port = addon.connect((id, json) => ended([id, JSON.parse(json)]))
-    const start = () => addon.toolStart(port, 3, "ast_search", '{"pattern":"$F($A)","language":"ts"}', JSON.stringify({ root: slow }), false)
-    start()
+    const start = () => addon.toolStart(port, 3, "ast_search", '{"pattern":"$F($A)","language":"ts"}', JSON.stringify({ root: slow }), false, true)
+    assert.equal(start(), null, "what is not known to be brief is left to a worker")
     assert.throws(start, { code: "INVALID_ARGUMENT" })
     addon.toolCancel(port, 3)
     const [id, completion] = await end

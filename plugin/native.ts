@@ -76,9 +76,11 @@ function complete(id: number, json: string): void {
   waiting.get(id)?.complete(json)
 }
 
-/** Makes one call: `begin` starts it on the port, `cancel` stops it. */
+/**
+ * Makes one call: `begin` starts it on the port, and gives its completion if it has ended already; `cancel` stops it.
+ */
 function call<T>(
-  begin: (port: Port, id: number) => void,
+  begin: (port: Port, id: number) => string | null,
   cancel: (port: Port, id: number) => void,
   signal: AbortSignal | undefined,
 ): Promise<T> {
@@ -87,8 +89,16 @@ function call<T>(
       reject(aborted(signal))
       return
     }
+    const conclude = (json: string) => {
+      const completion: Completion<T> = JSON.parse(json)
+      if ("ok" in completion) return resolve(completion.ok)
+      const { code, message, folder } = completion.error
+      reject(new OrchestratorError(code, message, { folder }))
+    }
     const id = ++lastId
     const opened = (port ??= addon.connect(complete))
+    const ended = native(() => begin(opened, id))
+    if (ended !== null) return conclude(ended)
     const release = keepAlive()
     const settle = (act: () => void) => {
       // Whatever comes second finds that the call has been settled.
@@ -102,21 +112,10 @@ function call<T>(
       settle(() => reject(aborted(signal)))
     }
     waiting.set(id, {
-      complete: (json) =>
-        settle(() => {
-          const completion: Completion<T> = JSON.parse(json)
-          if ("ok" in completion) return resolve(completion.ok)
-          const { code, message, folder } = completion.error
-          reject(new OrchestratorError(code, message, { folder }))
-        }),
+      complete: (json) => settle(() => conclude(json)),
       fail: (error) => settle(() => reject(error)),
     })
     signal?.addEventListener("abort", onAbort, { once: true })
-    try {
-      begin(opened, id)
-    } catch (cause) {
-      settle(() => reject(wrapped(cause)))
-    }
   })
 }
 
@@ -236,6 +235,19 @@ export function warm(context?: Pick<ToolContext, "cwd" | "signal">): Promise<boo
   return call((port, id) => addon.indexStart(port, id, root), addon.toolCancel, context?.signal)
 }
 
+let hasLent = false
+
+/**
+ * Whether a call may be done on this thread if it takes a moment only: to hand it to another would take longer. One of
+ * those that are made together, since the others have two threads to share them then.
+ */
+function lend(): boolean {
+  if (hasLent) return false
+  hasLent = true
+  queueMicrotask(() => (hasLent = false))
+  return true
+}
+
 async function start<T>(
   name: ToolName,
   options: unknown,
@@ -245,8 +257,9 @@ async function start<T>(
   const json = optionsJson(options)
   const { cwd = ".", granted, leased, index, maskSecrets } = context ?? {}
   const reach = JSON.stringify({ root: resolvePath(cwd), granted, leased, index, maskSecrets })
+  const here = lend()
   return call<T>(
-    (port, id) => addon.toolStart(port, id, name, json, reach, asText),
+    (port, id) => addon.toolStart(port, id, name, json, reach, asText, here),
     addon.toolCancel,
     context?.signal,
   )

@@ -46,16 +46,26 @@ pub fn panic_in_call() {
     panic!("asked to panic in a call");
 }
 
-/// Panics on the worker pool; the completion under `id` says so.
-#[napi(catch_unwind, ts_args_type = "port: ExternalObject<'Port'>, id: number")]
-pub fn panic_in_pool(port: &External<Port>, id: f64) -> napi::Result<(), String> {
+/// Panics on the worker pool, in the work or `inAnswer`; the completion under `id` says so.
+#[napi(
+    catch_unwind,
+    ts_args_type = "port: ExternalObject<'Port'>, id: number, inAnswer: boolean",
+    ts_return_type = "string | null"
+)]
+pub fn panic_in_pool(
+    port: &External<Port>,
+    id: f64,
+    in_answer: bool,
+) -> napi::Result<Option<String>, String> {
     port.begin(id, |reply| {
-        let job =
-            Job::new(Lane::Interactive, Duration::from_secs(30), |_| panic!("asked to panic in the pool"));
+        let job = Job::new(Lane::Interactive, Duration::from_secs(30), move |_| {
+            assert!(in_answer, "asked to panic in the pool");
+        });
         let completion =
             |code: &str, message: String| json!({ "error": { "code": code, "message": message } });
         let pool = Pool::global().map_err(|error| completion(error.code(), error.to_string()).to_string())?;
         pool.submit(job, move |result| {
+            assert!(!in_answer, "asked to panic in the answer");
             let completion = match result {
                 Ok(()) => json!({ "ok": null }),
                 Err(error) => completion(error.code(), error.to_string()),

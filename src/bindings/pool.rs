@@ -12,7 +12,9 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use orchestrator_worker::Ticket;
 use parking_lot::Mutex;
+use serde_json::json;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::error::{coded, from_napi, whole};
@@ -45,7 +47,7 @@ pub fn connect(callback: Function<'_, Completion, ()>) -> napi::Result<External<
         .weak::<true>()
         .build()
         .map_err(|error| from_napi(&error))?;
-    let calls = Calls { callback: Mutex::new(Some(callback)), tickets: Mutex::new(HashMap::new()) };
+    let calls = Calls { callback: Mutex::new(Some(callback)), live: Mutex::new(HashMap::new()) };
     Ok(External::new(Port { calls: Arc::new(calls) }))
 }
 
@@ -67,8 +69,8 @@ pub fn close_port(port: &External<Port>) {
 
 impl Port {
     /// Starts a call under `id`, which must be a whole number that no pending call has. `start` gets the right to
-    /// complete the call, to be used on another thread, and returns the ticket that cancels it; or, when the call
-    /// could not be started, the completion to be sent.
+    /// complete the call, to be used on any thread, and returns the ticket that cancels it; or, when the call could not
+    /// be started, the completion. Returns the completion of a call that has ended already, which is then not sent.
     ///
     /// # Errors
     ///
@@ -77,23 +79,29 @@ impl Port {
         &self,
         id: f64,
         start: impl FnOnce(Reply) -> Result<Ticket, String>,
-    ) -> napi::Result<(), String> {
+    ) -> napi::Result<Option<String>, String> {
         let key = whole("id", id)?;
         if self.calls.callback.lock().is_none() {
             return Err(coded("PORT_CLOSED", "the port is closed; connect again"));
         }
-        // Held while the call starts: its completion looks for the ticket, and must find it.
-        let mut tickets = self.calls.tickets.lock();
-        if tickets.contains_key(&key) {
-            return Err(coded("INVALID_ARGUMENT", format!("id: {key} is in use; count upwards")));
-        }
-        match start(Reply { calls: Arc::clone(&self.calls), id, key }) {
-            Ok(ticket) => {
-                tickets.insert(key, ticket);
+        match self.calls.live.lock().entry(key) {
+            Entry::Occupied(_) => {
+                return Err(coded("INVALID_ARGUMENT", format!("id: {key} is in use; count upwards")));
             }
-            Err(json) => self.calls.send(id, json),
-        }
-        Ok(())
+            Entry::Vacant(place) => place.insert(Call::Starting),
+        };
+        let started = start(Reply { calls: Arc::clone(&self.calls), id, key, is_given: false });
+        let mut live = self.calls.live.lock();
+        // Not there any more when the port was closed meanwhile.
+        let Some(call) = live.remove(&key) else { return Ok(None) };
+        Ok(match (call, started) {
+            // An ended one too, as the right to complete it was dropped.
+            (_, Err(json)) | (Call::Ended(json), Ok(_)) => Some(json),
+            (Call::Starting | Call::Running(_), Ok(ticket)) => {
+                live.insert(key, Call::Running(ticket));
+                None
+            }
+        })
     }
 
     /// Cancels the call under `id`; nothing happens when it has ended or never was.
@@ -103,7 +111,7 @@ impl Port {
     /// `INVALID_ARGUMENT` when `id` cannot be the id of a call.
     pub(crate) fn cancel(&self, id: f64) -> napi::Result<(), String> {
         let key = whole("id", id)?;
-        if let Some(ticket) = self.calls.tickets.lock().get(&key) {
+        if let Some(Call::Running(ticket)) = self.calls.live.lock().get(&key) {
             ticket.cancel();
         }
         Ok(())
@@ -119,7 +127,16 @@ impl Drop for Port {
 /// The calls of one port that have not ended, shared with their completions.
 struct Calls {
     callback: Mutex<Option<Callback>>,
-    tickets: Mutex<HashMap<u64, Ticket>>,
+    live: Mutex<HashMap<u64, Call>>,
+}
+
+/// A call between its start and the moment in which its completion is handed over.
+enum Call {
+    /// It may end before it is known how to cancel it.
+    Starting,
+    Running(Ticket),
+    /// It has ended before its start returned, with this.
+    Ended(String),
 }
 
 impl Calls {
@@ -134,24 +151,53 @@ impl Calls {
     fn close(&self) {
         let callback = self.callback.lock().take();
         drop(callback);
-        let tickets = std::mem::take(&mut *self.tickets.lock());
-        for ticket in tickets.into_values() {
-            ticket.cancel();
+        let live = std::mem::take(&mut *self.live.lock());
+        for call in live.into_values() {
+            if let Call::Running(ticket) = call {
+                ticket.cancel();
+            }
         }
     }
 }
 
-/// The right to complete one call.
+/// The right to complete one call. Dropped unused, it completes the call with an error: nobody waits for ever.
 pub(crate) struct Reply {
     calls: Arc<Calls>,
     id: f64,
     key: u64,
+    is_given: bool,
 }
 
 impl Reply {
     /// Completes the call.
-    pub(crate) fn finish(self, json: String) {
-        self.calls.tickets.lock().remove(&self.key);
-        self.calls.send(self.id, json);
+    pub(crate) fn finish(mut self, json: String) {
+        self.give(json);
+    }
+
+    fn give(&mut self, json: String) {
+        self.is_given = true;
+        let mut live = self.calls.live.lock();
+        match live.remove(&self.key) {
+            Some(Call::Starting) => {
+                live.insert(self.key, Call::Ended(json));
+            }
+            // Not there any more when the port was closed; then nobody waits.
+            Some(Call::Running(_) | Call::Ended(_)) | None => {
+                drop(live);
+                self.calls.send(self.id, json);
+            }
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if !self.is_given {
+            let error = json!({ "error": {
+                "code": "GenericFailure",
+                "message": "the call ended without an answer; this is a fault of ours, please report it",
+            } });
+            self.give(error.to_string());
+        }
     }
 }

@@ -50,14 +50,16 @@ impl Reach {
 /// path of the project; `granted`, absolute folders outside it that may be reached too; `leased`, the paths that may be
 /// written, relative to the project, a folder's with `/` at its end (all when absent); `index`, whether searches may use an
 /// index of the project; `maskSecrets`, whether secrets are masked in an answer that is text (they are when absent). The
-/// answer comes on `port` under `id`: as an object, or with `asText` as text for a model. Mistakes in the options come on
-/// the port too.
+/// answer comes on `port` under `id`: as an object, or with `asText` as text for a model. Mistakes in the options come in
+/// the same way. With `here` a call that takes a moment only may be done before this returns; then its completion is
+/// returned and does not come on the port, as is that of a call that could not be started.
 ///
 /// @throws INVALID_ARGUMENT when `id` is not a whole number from 0, or is in use, or `reachJson` cannot be read;
 /// PORT_CLOSED when the port is closed
 #[napi(
     catch_unwind,
-    ts_args_type = "port: ExternalObject<'Port'>, id: number, name: string, optionsJson: string, reachJson: string, asText: boolean"
+    ts_args_type = "port: ExternalObject<'Port'>, id: number, name: string, optionsJson: string, reachJson: string, asText: boolean, here: boolean",
+    ts_return_type = "string | null"
 )]
 pub fn tool_start(
     port: &External<Port>,
@@ -66,7 +68,8 @@ pub fn tool_start(
     options_json: String,
     reach_json: String,
     as_text: bool,
-) -> napi::Result<(), String> {
+    here: bool,
+) -> napi::Result<Option<String>, String> {
     let reach: Reach = parse("INVALID_ARGUMENT", "reach", &reach_json)?;
     let form = match (as_text, reach.mask_secrets) {
         (false, _) => Form::Object,
@@ -74,7 +77,7 @@ pub fn tool_start(
         (true, false) => Form::Text,
     };
     port.begin(id, |reply| {
-        start(&name, &options_json, reach, move |result| reply.finish(envelope(result, form)))
+        start(&name, &options_json, reach, here, move |result| reply.finish(envelope(result, form)))
             .map_err(|error| envelope(Err(error), form))
     })
 }
@@ -88,11 +91,15 @@ pub fn tool_cancel(port: &External<Port>, id: f64) -> napi::Result<(), String> {
 }
 
 /// Builds the index of the project at `root`, an absolute path, unless there is one. The completion under `id` says whether
-/// searches can use it now.
+/// searches can use it now; it is returned, and does not come on the port, when it is known at once.
 ///
 /// @throws INVALID_ARGUMENT when `id` is not a whole number from 0, or is in use; PORT_CLOSED when the port is closed
-#[napi(catch_unwind, ts_args_type = "port: ExternalObject<'Port'>, id: number, root: string")]
-pub fn index_start(port: &External<Port>, id: f64, root: String) -> napi::Result<(), String> {
+#[napi(
+    catch_unwind,
+    ts_args_type = "port: ExternalObject<'Port'>, id: number, root: string",
+    ts_return_type = "string | null"
+)]
+pub fn index_start(port: &External<Port>, id: f64, root: String) -> napi::Result<Option<String>, String> {
     port.begin(id, |reply| {
         let on_end = move |is_ready: bool| reply.finish(json!({ "ok": is_ready }).to_string());
         let warmed = Root::open(root.as_ref())
@@ -112,11 +119,17 @@ fn start(
     name: &str,
     options_json: &str,
     reach: Reach,
+    here: bool,
     on_end: impl FnOnce(Result<Answer, SearchError>) + Send + 'static,
 ) -> Result<Ticket, SearchError> {
     let query = Query::parse(name, options_json)?;
     let root = reach.open()?;
-    orchestrator_search::start(Pool::global()?, &root, query, on_end)
+    let pool = Pool::global()?;
+    if here {
+        orchestrator_search::start_here(pool, &root, query, on_end)
+    } else {
+        orchestrator_search::start(pool, &root, query, on_end)
+    }
 }
 
 /// How an answer crosses to JavaScript.

@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -197,8 +198,9 @@ pub(crate) struct Grep {
     need: Need,
     searcher: SearcherBuilder,
     options: Options,
-    /// Searchers and matchers not in use. Each holds buffers worth keeping; a matcher shared by threads contends.
-    idle: Mutex<Vec<(Searcher, RegexMatcher)>>,
+    /// Kits not in use. At the end of the call they are kept under `kind`, if they may be.
+    idle: Mutex<Vec<Kit>>,
+    kind: Option<String>,
     lines: Collector<String, Match>,
     files: Collector<String, FileMatch>,
     is_line_cut: AtomicBool,
@@ -234,19 +236,36 @@ impl Tool for Grep {
             multiline: options.multiline,
         };
         let ignore_case = syntax.ignore_case || syntax.smart_case;
+        let compiled = compile(&[&options.pattern], syntax)?;
+        let context = (has_context, options.before_context, options.after_context);
+        let kind = compiled.is_small.then(|| format!("{syntax:?}{context:?}{}", options.pattern));
         let visitor = Grep {
             need: Need::of(&[&options.pattern], syntax.fixed_strings, ignore_case),
-            matcher: compile(&[&options.pattern], syntax)?.as_ref().clone(),
+            matcher: compiled.matcher.clone(),
             searcher,
             options,
-            idle: Mutex::new(Vec::new()),
+            idle: Mutex::new(kind.as_deref().map(take_kits).unwrap_or_default()),
+            kind,
             lines: Collector::new(count_max, ANSWER_BYTES_MAX),
             files: Collector::new(count_max, ANSWER_BYTES_MAX),
             is_line_cut: AtomicBool::new(false),
         };
         Ok(Walk::new(base, filter, visitor))
     }
+
+    /// Plain text in every file is soon prepared and soon looked for.
+    fn brief_at(options: &Options) -> Option<&str> {
+        let Options { pattern, globs, types, .. } = options;
+        let is_plain = options.fixed_strings || !pattern.chars().any(regex_syntax::is_meta_character);
+        let is_brief =
+            is_plain && pattern.len() <= BRIEF_PATTERN_BYTES_MAX && globs.is_empty() && types.is_empty();
+        (is_brief && !options.multiline).then_some(&options.path)
+    }
 }
+
+/// The longest pattern and the largest file that are dealt with on the caller's thread.
+const BRIEF_PATTERN_BYTES_MAX: usize = 256;
+const BRIEF_BYTES_MAX: u64 = 64 * 1024;
 
 impl Grep {
     fn is_open_to(&self, relative: &str) -> bool {
@@ -260,13 +279,15 @@ impl Grep {
     fn search(
         &self,
         file: &FoundFile,
-        searcher: &mut Searcher,
-        matcher: &RegexMatcher,
+        Kit { searcher, matcher }: &mut Kit,
         counts: &Counts,
         scope: &Scope<'_>,
     ) {
+        let matcher = &*matcher;
         let Some((opened, size_bytes)) = open_sized(file, FILE_BYTES_MAX, counts) else { return };
-        let mut reader = StoppableReader { file: opened.take(FILE_BYTES_MAX), scope };
+        if size_bytes > BRIEF_BYTES_MAX && scope.is_borrowed() {
+            return scope.leave();
+        }
         let mut sink = Collect {
             grep: self,
             matcher,
@@ -278,20 +299,8 @@ impl Grep {
             count: 0,
             is_binary: false,
         };
-        let buffer = usize::try_from(size_bytes).ok().and_then(|size_bytes| BUFFERS.take(size_bytes));
-        let searched = match buffer {
-            Some(mut buffer) if !buffer.is_empty() => match reader.fill(&mut buffer) {
-                Ok(read_bytes) if read_bytes == buffer.len() && is_plain(&buffer) => {
-                    searcher.search_slice(matcher, &buffer, &mut sink)
-                }
-                Ok(read_bytes) => {
-                    let whole = (&buffer[..read_bytes]).chain(reader);
-                    searcher.search_reader(matcher, whole, &mut sink)
-                }
-                Err(error) => Err(error),
-            },
-            Some(_) | None => searcher.search_reader(matcher, reader, &mut sink),
-        };
+        let fresh = || self.searcher.build();
+        let searched = search_file(opened, size_bytes, scope, (searcher, matcher), fresh, &mut sink);
         if searched.is_err() {
             // Unless the reader was stopped, which the job's end tells, the file could not be read to its end.
             if !scope.is_stopped() {
@@ -337,10 +346,45 @@ impl Visit for Grep {
 
     fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
         let idle = self.idle.lock().pop();
-        let (mut searcher, matcher) = idle.unwrap_or_else(|| (self.searcher.build(), self.matcher.clone()));
-        self.search(file, &mut searcher, &matcher, counts, scope);
-        self.idle.lock().push((searcher, matcher));
+        let mut kit =
+            idle.unwrap_or_else(|| Kit { searcher: self.searcher.build(), matcher: self.matcher.clone() });
+        self.search(file, &mut kit, counts, scope);
+        self.idle.lock().push(kit);
     }
+}
+
+impl Drop for Grep {
+    fn drop(&mut self) {
+        if let Some(kind) = &self.kind {
+            keep_kits(kind, std::mem::take(self.idle.get_mut()));
+        }
+    }
+}
+
+/// What one thread searches with. Each holds buffers and states of the search that are worth keeping; a matcher shared by
+/// threads contends.
+struct Kit {
+    searcher: Searcher,
+    matcher: RegexMatcher,
+}
+
+/// Kits of earlier calls, with what they are for; the one used last at the end.
+static KITS: Mutex<Vec<(String, Kit)>> = Mutex::new(Vec::new());
+
+/// How many are kept. Each has up to [`STATES_BYTES_MAX`], and a buffer of 64 KiB.
+const KITS_MAX: usize = 8;
+
+/// Takes the kits that earlier calls of this kind have left.
+fn take_kits(kind: &str) -> Vec<Kit> {
+    KITS.lock().extract_if(.., |(kept, _)| kept == kind).map(|(_, kit)| kit).collect()
+}
+
+fn keep_kits(kind: &str, kits: Vec<Kit>) {
+    let mut kept = KITS.lock();
+    kept.extend(kits.into_iter().take(KITS_MAX).map(|kit| (kind.to_owned(), kit)));
+    let over = kept.len().saturating_sub(KITS_MAX);
+    // Dropped when the lock is free again.
+    let _old: Vec<_> = kept.drain(..over).collect();
 }
 
 impl Search for Grep {
@@ -379,14 +423,23 @@ pub(crate) struct Syntax {
     pub(crate) multiline: bool,
 }
 
+/// A compiled expression, and whether it may be kept for other calls.
+pub(crate) struct Compiled {
+    pub(crate) matcher: RegexMatcher,
+    is_small: bool,
+}
+
+/// The most that an expression takes which is kept.
+const SMALL_BYTES_MAX: usize = 1024 * 1024;
+/// The most that the states take which a search with such an expression makes as it goes.
+const STATES_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// Compiles patterns into one that matches where any of them does. With `crlf`, `$` matches before `\r\n` too.
 ///
 /// # Errors
 ///
 /// [`SearchError::TooLong`] and [`SearchError::BadPattern`], about `pattern`.
-pub(crate) fn compile(patterns: &[&str], syntax: Syntax) -> Result<Arc<RegexMatcher>, SearchError> {
-    /// A compiled expression that is kept for other calls takes no more than this.
-    const KEPT_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) fn compile(patterns: &[&str], syntax: Syntax) -> Result<Arc<Compiled>, SearchError> {
     for pattern in patterns {
         check_length("pattern", pattern.len(), PATTERN_BYTES_MAX)?;
         if pattern.is_empty() {
@@ -396,7 +449,11 @@ pub(crate) fn compile(patterns: &[&str], syntax: Syntax) -> Result<Arc<RegexMatc
         }
     }
     let key = format!("{syntax:?}{patterns:?}");
-    pattern::cached(&key, || build(patterns, syntax, KEPT_BYTES_MAX)).or_else(|_large_or_bad| {
+    let small = || {
+        let matcher = build(patterns, syntax, SMALL_BYTES_MAX)?;
+        Ok::<_, grep_regex::Error>(Compiled { matcher, is_small: key.len() <= pattern::KEY_BYTES_MAX })
+    };
+    pattern::cached(&key, small).or_else(|_large_or_bad| {
         let matcher = build(patterns, syntax, REGEX_BYTES_MAX).map_err(|error| {
             let remedy = match error.kind() {
                 grep_regex::ErrorKind::NotAllowed(_) => "set multiline to match across lines",
@@ -407,7 +464,7 @@ pub(crate) fn compile(patterns: &[&str], syntax: Syntax) -> Result<Arc<RegexMatc
             };
             SearchError::BadPattern { reason: format!("{error}; {remedy}") }
         })?;
-        Ok(Arc::new(matcher))
+        Ok(Arc::new(Compiled { matcher, is_small: false }))
     })
 }
 
@@ -420,7 +477,7 @@ fn build(patterns: &[&str], syntax: Syntax, size_max: usize) -> Result<RegexMatc
         .fixed_strings(syntax.fixed_strings)
         .word(syntax.word)
         .size_limit(size_max)
-        .dfa_size_limit(REGEX_BYTES_MAX)
+        .dfa_size_limit(size_max.max(STATES_BYTES_MAX))
         .crlf(true)
         // Without a line terminator a match may span lines. In the other case it is told that it may not, and is
         // then searched for many lines at a time.
@@ -451,10 +508,35 @@ fn is_plain(bytes: &[u8]) -> bool {
     !has_mark && memchr::memchr(0, bytes).is_none()
 }
 
+/// Searches a file with `searcher` and `matcher`, a large one with a `fresh` searcher: how much one that was used reads at
+/// a time depends on the lines it has seen, and so would what is found in a file before it turns out to be binary.
+pub(crate) fn search_file<S: Sink<Error = io::Error>>(
+    file: File,
+    size_bytes: u64,
+    scope: &Scope<'_>,
+    (searcher, matcher): (&mut Searcher, &RegexMatcher),
+    fresh: impl FnOnce() -> Searcher,
+    sink: S,
+) -> Result<(), io::Error> {
+    let mut reader = StoppableReader { file: file.take(FILE_BYTES_MAX), scope };
+    let buffer = usize::try_from(size_bytes).ok().and_then(|size_bytes| BUFFERS.take(size_bytes));
+    match buffer {
+        Some(mut buffer) if !buffer.is_empty() => {
+            let read_bytes = reader.fill(&mut buffer)?;
+            if read_bytes == buffer.len() && is_plain(&buffer) {
+                searcher.search_slice(matcher, &buffer, sink)
+            } else {
+                fresh().search_reader(matcher, (&buffer[..read_bytes]).chain(reader), sink)
+            }
+        }
+        Some(_) | None => fresh().search_reader(matcher, reader, sink),
+    }
+}
+
 /// Reads a file until the job is stopped.
-pub(crate) struct StoppableReader<'a> {
-    pub(crate) file: io::Take<std::fs::File>,
-    pub(crate) scope: &'a Scope<'a>,
+struct StoppableReader<'a> {
+    file: io::Take<File>,
+    scope: &'a Scope<'a>,
 }
 
 impl StoppableReader<'_> {

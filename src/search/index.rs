@@ -146,6 +146,11 @@ pub(crate) fn find(folder: &Folder) -> Option<Arc<Folders>> {
     }
 }
 
+/// Returns whether there is an index of `folder`, ready or not.
+pub(crate) fn is_known(folder: &Folder) -> bool {
+    of(folder, false).is_some()
+}
+
 /// Counts a search that saw `files_count` files without an index; builds one when it pays.
 pub(crate) fn note(folder: &Folder, files_count: u64) {
     if files_count < INDEX_FILES_MIN {

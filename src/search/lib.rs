@@ -63,7 +63,7 @@ pub use error::SearchError;
 #[cfg(target_os = "linux")]
 pub use index::warm;
 pub use limit::*;
-pub use query::{Answer, NAMES, Query, run, schema, start};
+pub use query::{Answer, NAMES, Query, run, schema, start, start_here};
 pub use redact::redact;
 pub use root::Root;
 pub use walk::Skipped;

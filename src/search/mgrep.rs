@@ -5,12 +5,12 @@
 use crate::answer::{Coverage, Cursor, column, count_of, show};
 use crate::collect::Collector;
 use crate::error::SearchError;
-use crate::grep::{FileMatch, Match, Output, StoppableReader, Syntax, compile, file_bytes, match_bytes};
+use crate::grep::{FileMatch, Match, Output, Syntax, compile, file_bytes, match_bytes, search_file};
 use crate::limit::{ANSWER_BYTES_MAX, FILE_BYTES_MAX, Limit, PATTERNS_MAX, RESULTS_MAX};
 use crate::query::{ToText, Tool, check_range, default_path};
 use crate::root::Root;
 use crate::signature::{Need, Signature};
-use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length, open_counted};
+use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length, open_sized};
 use grep_matcher::Matcher;
 use grep_regex::RegexMatcher;
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkFinish, SinkMatch};
@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
-use std::io::{self, Read};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How many results of each pattern a call returns unless it says otherwise.
@@ -213,9 +213,9 @@ impl Tool for Mgrep {
             .map_err(|error| about(error, "patterns"))?;
         let count_max = options.max_results as usize;
         let size_bytes_max = ANSWER_BYTES_MAX / patterns.len();
-        let needles = patterns.iter().zip(each).map(|(pattern, matcher)| Needle {
+        let needles = patterns.iter().zip(each).map(|(pattern, compiled)| Needle {
             pattern: (*pattern).to_owned(),
-            matcher: matcher.as_ref().clone(),
+            matcher: compiled.matcher.clone(),
             lines: Collector::new(count_max, size_bytes_max),
             files: Collector::new(count_max, size_bytes_max),
         });
@@ -223,7 +223,7 @@ impl Tool for Mgrep {
         searcher.line_number(true).binary_detection(BinaryDetection::quit(0));
         let visitor = Mgrep {
             need: Need::of(&patterns, syntax.fixed_strings, ignore_case),
-            any: any.as_ref().clone(),
+            any: any.matcher.clone(),
             needles: needles.collect(),
             searcher,
             output: options.output,
@@ -238,8 +238,7 @@ impl Tool for Mgrep {
 
 impl Mgrep {
     fn search(&self, file: &FoundFile, kit: &mut Kit, counts: &Counts, scope: &Scope<'_>) {
-        let Some(opened) = open_counted(file, FILE_BYTES_MAX, counts) else { return };
-        let reader = StoppableReader { file: opened.take(FILE_BYTES_MAX), scope };
+        let Some((opened, size_bytes)) = open_sized(file, FILE_BYTES_MAX, counts) else { return };
         let open = self.needles.iter().map(|needle| needle.is_open_to(self.output, &file.relative));
         let mut sink = Collect {
             mgrep: self,
@@ -249,7 +248,9 @@ impl Mgrep {
             found: open.map(|is_open| Found { is_open, ..Found::default() }).collect(),
             is_binary: false,
         };
-        if kit.searcher.search_reader(&kit.any, reader, &mut sink).is_err() {
+        let fresh = || self.searcher.build();
+        let used = (&mut kit.searcher, &kit.any);
+        if search_file(opened, size_bytes, scope, used, fresh, &mut sink).is_err() {
             // Unless the reader was stopped, which the job's end tells, the file could not be read to its end.
             if !scope.is_stopped() {
                 Counts::add(&counts.unreadable);

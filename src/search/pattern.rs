@@ -11,7 +11,7 @@ use std::sync::Arc;
 const ENTRIES_MAX: usize = 64;
 
 /// The longest key. What has a longer one is compiled each time.
-const KEY_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const KEY_BYTES_MAX: usize = 4 * 1024;
 
 struct Entry {
     kind: TypeId,

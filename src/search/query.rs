@@ -12,9 +12,10 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// A tool: what it takes, what it gives, and the work between the two.
 ///
@@ -27,8 +28,13 @@ pub(crate) trait Tool: 'static {
     /// A [`crate::walk::Walk`] or a [`Once`].
     type Work: Work<Answer = Self::Answer>;
 
-    /// Checks and compiles the options. Runs on a worker.
+    /// Checks and compiles the options. Runs on a worker, or where [`Tool::brief_at`] says that it may.
     fn prepare(root: &Root, options: Self::Options) -> Result<Self::Work, SearchError>;
+
+    /// Returns the path on which it depends whether a call with these options is brief; `None` when more does.
+    fn brief_at(_options: &Self::Options) -> Option<&str> {
+        None
+    }
 }
 
 /// What a model reads.
@@ -159,17 +165,18 @@ macro_rules! tools {
             })
         }
 
-        /// [`start`] with a time limit of its own.
+        /// [`start`] with a time limit of its own. With `here` the work may begin on the calling thread.
         pub(crate) fn start_within(
             pool: &Pool,
             root: &Root,
             query: Query,
             time_limit: Duration,
+            here: bool,
             on_end: impl FnOnce(Result<Answer, SearchError>) + Send + 'static,
         ) -> Result<Ticket, SearchError> {
             match query {
                 $(Query::$variant(options) => {
-                    submit::<$tool>(pool, root, options, time_limit, Answer::$variant, on_end)
+                    submit::<$tool>(pool, root, options, time_limit, here, Answer::$variant, on_end)
                 })*
             }
         }
@@ -216,7 +223,22 @@ pub fn start(
     query: Query,
     on_end: impl FnOnce(Result<Answer, SearchError>) + Send + 'static,
 ) -> Result<Ticket, SearchError> {
-    start_within(pool, root, query, TIME_MAX, on_end)
+    start_within(pool, root, query, TIME_MAX, false, on_end)
+}
+
+/// As [`start`], for a caller who waits: what took a moment only when it was last done here is done on the calling thread,
+/// which takes less than to wake another. `on_end` may be called before this returns.
+///
+/// # Errors
+///
+/// As [`start`].
+pub fn start_here(
+    pool: &Pool,
+    root: &Root,
+    query: Query,
+    on_end: impl FnOnce(Result<Answer, SearchError>) + Send + 'static,
+) -> Result<Ticket, SearchError> {
+    start_within(pool, root, query, TIME_MAX, true, on_end)
 }
 
 /// Runs a tool and waits for it. Not to be called on a worker of `pool`, which it would block.
@@ -242,13 +264,19 @@ fn submit<T: Tool>(
     root: &Root,
     options: T::Options,
     time_limit: Duration,
+    here: bool,
     wrap: impl FnOnce(T::Answer) -> Answer + Send + 'static,
     on_end: impl FnOnce(Result<Answer, SearchError>) + Send + 'static,
 ) -> Result<Ticket, SearchError> {
+    let place = T::brief_at(&options).map(|path| (root.path().to_owned(), path.to_owned()));
+    let is_brief = here && place.as_ref().is_some_and(was_brief);
     // Filled by the first unit; empty at the end when the job was stopped before it.
     let prepared: Arc<Mutex<Option<Prepared<T>>>> = Arc::new(Mutex::new(None));
     let (slot, root) = (Arc::clone(&prepared), root.clone());
+    let started = Arc::new(OnceLock::new());
+    let clock = Arc::clone(&started);
     let job = Job::new(Lane::Interactive, time_limit, move |scope| {
+        clock.get_or_init(Instant::now);
         let work = T::prepare(&root, options).map(Arc::new);
         let begun = work.as_ref().ok().map(Arc::clone);
         *slot.lock() = Some(work);
@@ -256,7 +284,10 @@ fn submit<T: Tool>(
             work.begin(scope);
         }
     });
-    let ticket = pool.submit(job, move |outcome| {
+    let on_end = move |outcome: Result<(), JobError>| {
+        if let Some(place) = place {
+            note_time(place, started.get().map_or(Duration::MAX, Instant::elapsed));
+        }
         let prepared = prepared.lock().take();
         on_end(match (prepared, outcome) {
             (Some(Err(error)), _) => Err(error),
@@ -265,8 +296,39 @@ fn submit<T: Tool>(
             (_, Err(error)) => Err(error.into()),
             (None, Ok(())) => unreachable!("a job that ends well has run its first unit"),
         });
-    })?;
-    Ok(ticket)
+    };
+    Ok(if is_brief { pool.submit_here(job, BRIEF_MAX, on_end) } else { pool.submit(job, on_end) }?)
+}
+
+/// How long work may take that is done on the caller's thread.
+const BRIEF_MAX: Duration = Duration::from_micros(500);
+
+/// Where work was as brief when it was last done there: the project, and the path in it.
+static BRIEF: Mutex<Vec<(PathBuf, String)>> = Mutex::new(Vec::new());
+
+/// How many such places are remembered.
+const BRIEF_PLACES_MAX: usize = 64;
+
+fn was_brief(place: &(PathBuf, String)) -> bool {
+    BRIEF.lock().contains(place)
+}
+
+/// Remembers a place where the work took a moment only; forgets one where it has taken longer.
+fn note_time(place: (PathBuf, String), took: Duration) {
+    let mut places = BRIEF.lock();
+    let known = places.iter().position(|known| *known == place);
+    match known {
+        Some(known) if took > BRIEF_MAX => {
+            places.remove(known);
+        }
+        None if took <= BRIEF_MAX => {
+            if places.len() == BRIEF_PLACES_MAX {
+                places.remove(0);
+            }
+            places.push(place);
+        }
+        Some(_) | None => {}
+    }
 }
 
 fn options_schema<T: JsonSchema>() -> Value {

@@ -33,6 +33,9 @@ use std::time::{Duration, Instant};
 /// How long a unit works before it shares what is left.
 const GRAIN: Duration = Duration::from_micros(500);
 
+/// The same on a thread that is not the pool's.
+const BORROWED_GRAIN: Duration = Duration::from_micros(300);
+
 /// After how many entries of a folder it is asked whether they are still wanted.
 const ENTRIES_GRAIN: usize = 512;
 
@@ -53,7 +56,8 @@ pub(crate) trait Visit: Send + Sync + 'static {
     fn is_slow(&self) -> bool {
         true
     }
-    /// Takes a file that was wanted. Counts it, as searched or as skipped, in `counts`.
+    /// Takes a file that was wanted. Counts it, as searched or as skipped, in `counts`; unless it leaves a borrowed thread
+    /// ([`Scope::leave`]), since the file would take too long there. A worker visits it then.
     fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>);
 }
 
@@ -239,6 +243,13 @@ impl<V: Search> Work for Walk<V> {
         let Located { folder, path, is_folder } = &self.base;
         if *is_folder {
             #[cfg(target_os = "linux")]
+            if self.is_indexed() && scope.is_borrowed() && index::is_known(folder) {
+                // It may be in use, or behind what has changed.
+                scope.leave();
+                let walk = Arc::clone(&self);
+                return scope.spawn(move |scope| walk.begin(scope));
+            }
+            #[cfg(target_os = "linux")]
             if self.is_indexed()
                 && let Some(folders) = index::find(folder)
             {
@@ -253,6 +264,10 @@ impl<V: Search> Work for Walk<V> {
                 || self.filter.types.matched(&file.path, false).is_ignore();
             if !is_left_out && self.visitor.wants_file(&file.relative) {
                 self.visitor.visit(&file, &self.counts, scope);
+            }
+            if scope.has_left() {
+                let walk = Arc::clone(&self);
+                return scope.spawn(move |scope| walk.begin(scope));
             }
         }
         self.end_unit(scope);
@@ -364,6 +379,7 @@ impl<V: Search> Walk<V> {
     /// files to be parsed may take seconds.
     fn work(self: &Arc<Self>, mut steps: Vec<Step>, scope: &Scope<'_>) {
         let started = Instant::now();
+        let grain = if scope.is_borrowed() { BORROWED_GRAIN } else { GRAIN };
         while let Some(step) = steps.pop() {
             if scope.is_stopped() {
                 return;
@@ -374,11 +390,14 @@ impl<V: Search> Walk<V> {
                     let relative = above.show(&name);
                     // Since the file was found, others may have filled the answer with what comes before it.
                     if self.visitor.wants_file(&relative) {
-                        self.visit(above, &name, relative, scope);
+                        self.visit(Arc::clone(&above), &name, relative, scope);
+                        if scope.has_left() {
+                            steps.push(Step::File { above, name });
+                        }
                     }
                 }
             }
-            if !steps.is_empty() && started.elapsed() >= GRAIN {
+            if !steps.is_empty() && (scope.has_left() || started.elapsed() >= grain) {
                 let sooner = steps.split_off(steps.len() / 2);
                 if !steps.is_empty() {
                     self.spawn(steps, scope);
@@ -419,18 +438,25 @@ impl<V: Search> Walk<V> {
         }
         let mut rule_files = RuleFiles::default();
         let mut entries = Vec::new();
-        let mut is_left = false;
+        let (mut is_left, mut is_long) = (false, false);
+        let mut unreadable = 0;
         let read = self.base.folder.read(&path, |entry| {
             match entry {
                 Ok(entry) => {
                     rule_files.note(&entry.name);
                     entries.push(entry);
                 }
-                Err(_unreadable) => Counts::add(&self.counts.unreadable),
+                Err(_unreadable) => unreadable += 1,
             }
             is_left = entries.len() % ENTRIES_GRAIN == 0 && is_over();
-            !is_left
+            is_long = entries.len() >= ENTRIES_GRAIN && scope.is_borrowed();
+            !is_left && !is_long
         });
+        if is_long {
+            scope.leave();
+            return steps.push(Step::Folder { path, above: Arc::clone(above), depth });
+        }
+        self.counts.unreadable.fetch_add(unreadable, Relaxed);
         let Ok(opened) = read else {
             Counts::add(&self.counts.unreadable);
             return;

@@ -1,9 +1,10 @@
 //! The threads, and the rules by which they choose what to run next.
 
-use crate::job::{Job, JobError, Line, State, Task, Ticket, panic_message};
+use crate::job::{Job, JobError, Line, OnEnd, State, Task, Ticket, panic_message};
 use crate::sleep::Sleep;
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -167,8 +168,46 @@ impl Pool {
         job: Job,
         on_end: impl FnOnce(Result<(), JobError>) + Send + 'static,
     ) -> Result<Ticket, SubmitError> {
-        let state = Arc::new(State::new(job.lane, job.time_limit, job.units.len(), Box::new(on_end)));
-        // The lock is held until the job is in line, so that a shutdown comes before all of this or after it.
+        let (state, _intake) = self.accept(job, Box::new(on_end))?;
+        self.shared.queue_turn(&state);
+        Ok(Ticket { job: state })
+    }
+
+    /// As [`Pool::submit`], but the calling thread runs the job itself for `time`, and workers only what is left then. A
+    /// small job is done so without waking a thread, which would take longer than the job. `on_end` may be called here,
+    /// before this returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::submit`].
+    pub fn submit_here(
+        &self,
+        job: Job,
+        time: Duration,
+        on_end: impl FnOnce(Result<(), JobError>) + Send + 'static,
+    ) -> Result<Ticket, SubmitError> {
+        let (state, intake) = self.accept(job, Box::new(on_end))?;
+        drop(intake);
+        let local = Deque::new_lifo();
+        let turn = Turn::new(Line::Fresh, Some(time));
+        self.shared.run_units(&state, None, &local, &turn);
+        if !state.queue.is_empty() {
+            let intake = self.shared.intake.lock();
+            if intake.closed {
+                // The workers may have gone. Each unit finds that the job is stopped.
+                drop(intake);
+                self.shared.run_units(&state, None, &local, &Turn::new(Line::Fresh, Some(Duration::MAX)));
+            } else {
+                self.shared.queue_turn(&state);
+            }
+        }
+        Ok(Ticket { job: state })
+    }
+
+    /// Takes a job in, unless the pool is full or closed. The lock is held until the job is in line, so that a shutdown
+    /// comes before all of this or after it.
+    fn accept(&self, job: Job, on_end: OnEnd) -> Result<(Arc<State>, MutexGuard<'_, Intake>), SubmitError> {
+        let state = Arc::new(State::new(job.lane, job.time_limit, job.units.len(), on_end));
         let mut intake = self.shared.intake.lock();
         if intake.closed {
             return Err(SubmitError::ShutDown);
@@ -180,9 +219,7 @@ impl Pool {
         for unit in job.units {
             state.queue.push(Task { job: Arc::clone(&state), unit });
         }
-        self.shared.queue_turn(&state);
-        drop(intake);
-        Ok(Ticket { job: state })
+        Ok((state, intake))
     }
 
     /// Stops every job, ends each with [`JobError::ShutDown`], and returns when the workers have ended. Waits for the
@@ -240,8 +277,25 @@ impl Scope<'_> {
     pub fn spawn(&self, unit: impl FnOnce(&Scope<'_>) + Send + 'static) {
         if self.job.add_unit() {
             self.local.push(Task { job: Arc::clone(self.job), unit: Box::new(unit) });
-            self.shared.sleep.wake_one();
+            if !self.is_borrowed() {
+                self.shared.sleep.wake_one();
+            }
         }
+    }
+
+    /// Returns whether the thread is not a worker but the one that has submitted the job, and that has else to do.
+    pub fn is_borrowed(&self) -> bool {
+        self.turn.time.is_some()
+    }
+
+    /// Gives a borrowed thread back at the end of this unit, which spawns what it leaves undone. A worker goes on.
+    pub fn leave(&self) {
+        self.turn.has_left.set(self.is_borrowed());
+    }
+
+    /// Returns whether [`Scope::leave`] was called on a borrowed thread.
+    pub fn has_left(&self) -> bool {
+        self.turn.has_left.get()
     }
 
     /// Returns whether another job waits for this worker and the job's turn is over. A unit with more to do then spawns
@@ -347,10 +401,19 @@ enum Next {
     Stolen(Task),
 }
 
-/// A worker's time with one job.
+/// A thread's time with one job.
 struct Turn {
     started: Instant,
     line: Line,
+    /// How long a thread may be borrowed that is no worker.
+    time: Option<Duration>,
+    has_left: Cell<bool>,
+}
+
+impl Turn {
+    fn new(line: Line, time: Option<Duration>) -> Turn {
+        Turn { started: Instant::now(), line, time, has_left: Cell::new(false) }
+    }
 }
 
 /// What the workers share.
@@ -408,7 +471,7 @@ impl Shared {
 
     /// Runs units of one job until there are none, or until the turn is over.
     fn take_turn(self: &Arc<Self>, next: Next, local: &Deque<Task>) {
-        let (job, mut next) = match next {
+        let (job, next) = match next {
             Next::Job(job) => {
                 job.begin_turn();
                 (job, None)
@@ -418,10 +481,24 @@ impl Shared {
                 (Arc::clone(&task.job), Some(task))
             }
         };
-        let turn = Turn { started: Instant::now(), line: job.line(FRESH_BUDGET, INTERACTIVE_BUDGET) };
-        while let Some(task) = next.take().or_else(|| self.next_unit(&job, local)) {
-            self.run(task, local, &turn);
-            if self.is_over(&turn) {
+        let turn = Turn::new(job.line(FRESH_BUDGET, INTERACTIVE_BUDGET), None);
+        self.run_units(&job, next, local, &turn);
+        if !job.queue.is_empty() {
+            self.queue_turn(&job);
+        }
+    }
+
+    /// Runs `next` and further units of the job until the turn is over, and puts those that are left into its queue.
+    fn run_units(
+        self: &Arc<Self>,
+        job: &Arc<State>,
+        mut next: Option<Task>,
+        local: &Deque<Task>,
+        turn: &Turn,
+    ) {
+        while let Some(task) = next.take().or_else(|| self.next_unit(job, local)) {
+            self.run(task, local, turn);
+            if self.is_over(turn) {
                 break;
             }
         }
@@ -429,13 +506,13 @@ impl Shared {
         while let Some(task) = local.pop() {
             job.queue.push(task);
         }
-        if !job.queue.is_empty() {
-            self.queue_turn(&job);
-        }
     }
 
     fn is_over(&self, turn: &Turn) -> bool {
         let spent = turn.started.elapsed();
+        if let Some(time) = turn.time {
+            return turn.has_left.get() || spent >= time;
+        }
         match turn.line {
             _ if spent < FRESH_BUDGET => false,
             Line::Fresh => self.is_anyone_in_line(),
@@ -596,6 +673,65 @@ mod tests {
                 scope.spawn(move |scope| spawn_tree(scope, depth - 1, &ran));
             }
         }
+    }
+
+    /// Breaks if a small job wakes a worker although the caller lends its thread.
+    #[test]
+    fn a_lent_thread_does_a_small_job_itself() {
+        let pool = Pool::new(1).unwrap();
+        let gate = hold_worker(&pool);
+        let (ender, receiver) = ends();
+        let caller = thread::current().id();
+        let job = Job::new(Lane::Interactive, LIMIT, move |scope| {
+            assert!(scope.is_borrowed() && thread::current().id() == caller);
+            scope.spawn(move |_| assert_eq!(thread::current().id(), caller));
+        });
+        pool.submit_here(job, LIMIT, ender.on("small")).unwrap();
+        assert_eq!(receiver.try_recv(), Ok(("small", Ok(()))), "it has ended before the call returns");
+        let job = Job::new(Lane::Interactive, LIMIT, |_| panic!("boom"));
+        pool.submit_here(job, LIMIT, ender.on("panics")).unwrap();
+        let panicked = JobError::Panicked { message: "boom".into() };
+        assert_eq!(receiver.try_recv(), Ok(("panics", Err(panicked))), "the caller survives");
+        gate.wait();
+    }
+
+    /// Breaks if a lent thread is kept for longer than it was lent, or if what it leaves is lost.
+    #[test]
+    fn workers_do_what_a_lent_thread_leaves() {
+        let pool = Pool::new(2).unwrap();
+        let (ender, receiver) = ends();
+        let caller = thread::current().id();
+        for (name, time, leaves) in [("time", Duration::ZERO, false), ("leaves", LIMIT, true)] {
+            let job = Job::new(Lane::Interactive, LIMIT, move |scope| {
+                for _ in 0..10 {
+                    scope.spawn(move |scope| {
+                        assert!(!scope.is_borrowed() && thread::current().id() != caller);
+                        scope.leave();
+                        assert!(!scope.has_left(), "a worker goes on");
+                    });
+                }
+                if leaves {
+                    scope.leave();
+                    assert!(scope.has_left());
+                }
+            });
+            pool.submit_here(job, time, ender.on(name)).unwrap();
+            assert_eq!(take(&receiver, 1), [(name, Ok(()))]);
+        }
+    }
+
+    /// Breaks if a job of a lent thread is never told of its end when the pool closes meanwhile.
+    #[test]
+    fn a_lent_thread_ends_its_job_when_the_pool_closes() {
+        let pool = Arc::new(Pool::new(1).unwrap());
+        let (ender, receiver) = ends();
+        let inner = Arc::clone(&pool);
+        let job = Job::new(Lane::Interactive, LIMIT, move |scope| {
+            inner.shutdown();
+            scope.spawn(|_| panic!("this one is dropped"));
+        });
+        pool.submit_here(job, Duration::ZERO, ender.on("job")).unwrap();
+        assert_eq!(receiver.try_recv(), Ok(("job", Err(JobError::ShutDown))));
     }
 
     /// Breaks if a unit is lost or run twice, or a completion is missing or doubled.
