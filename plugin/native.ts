@@ -383,9 +383,9 @@ export function openEngine(options: OpenOptions, observer: EngineObserver): Engi
   }
 
   const handle = native(() => addon.engineOpen(JSON.stringify(options), notice))
-  const bell = setInterval(() => addon.engineRing(handle), RING_MS)
+  const bell = "bun" in process.versions ? setInterval(() => addon.engineRing(handle), RING_MS) : undefined
   // The engine alone does not keep the process alive.
-  bell.unref()
+  bell?.unref()
 
   function close() {
     if (closed) return
