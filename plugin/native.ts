@@ -543,6 +543,16 @@ export interface HookPoints {
   "chat.params": [input: { sessionID: string; agent: string; message: { id: string } }, output: { options: object }]
   /** Before a call of a tool. A handler that throws refuses the call with its message. */
   "tool.execute.before": [input: { tool: string; sessionID: string; callID: string }, output: { args: object | null }]
+  "tool.execute.after": [
+    input: { tool: string; sessionID: string; callID: string; args: unknown },
+    output: { title: string; output: string; metadata: unknown },
+  ]
+  /** Before a shell starts, with what is added to its environment. */
+  "shell.env": [input: { cwd: string; sessionID?: string; callID?: string }, output: { env: Record<string, string> }]
+  /** Before a conversation is shortened, with what its summary is made from beside it. */
+  "experimental.session.compacting": [input: { sessionID: string }, output: { context: string[]; prompt?: string }]
+  /** After that, before the host lets the session go on. */
+  "experimental.compaction.autocontinue": [input: { sessionID: string; overflow: boolean }, output: { enabled: boolean }]
   "experimental.text.complete": [input: { sessionID: string; messageID: string; partID: string }, output: { text: string }]
   event: [input: { event: { type: string; properties: object } }]
   /** The plugin ends. Every handler gets `shutdownMs`, and all run, whatever becomes of the others. */
@@ -554,7 +564,7 @@ export type HookPoint = keyof HookPoints
 /** A handler of one hook. */
 export interface HookHandler<P extends HookPoint = HookPoint> {
   point: P
-  /** Unique at its point, such as `my-plugin.audit`. Ours begin with `orchestrator.`; the README lists them. */
+  /** Unique at its point, such as `my-plugin.audit`. Ours begin with `orchestrator.`; docs/ARCHITECTURE.md lists them. */
   name: string
   /** Default: `normal`. */
   phase?: "early" | "normal" | "late"
@@ -579,6 +589,10 @@ const HOOK_POINTS: readonly HookPoint[] = [
   "chat.message",
   "chat.params",
   "tool.execute.before",
+  "tool.execute.after",
+  "shell.env",
+  "experimental.session.compacting",
+  "experimental.compaction.autocontinue",
   "experimental.text.complete",
   "event",
   "shutdown",

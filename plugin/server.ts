@@ -299,6 +299,36 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
         },
       }),
       handler({
+        point: "tool.execute.after",
+        name: "orchestrator.protocol",
+        run: (call, output) => watch.answered(call, output),
+      }),
+      handler({
+        point: "shell.env",
+        name: "orchestrator.safety",
+        // By these the commands of a session are found when it is to end.
+        run({ sessionID }, { env }) {
+          if (engine && sessionID && effects.owns(sessionID)) Object.assign(env, engine.environment(sessionID))
+        },
+      }),
+      handler({
+        point: "experimental.session.compacting",
+        name: "orchestrator.protocol",
+        async run({ sessionID }, { context }) {
+          if (!effects.owns(sessionID)) return
+          const reminder = (await engine?.ask({ type: "reminder", session: sessionID })) as { text: string } | null | undefined
+          if (reminder?.text) context.push(reminder.text)
+        },
+      }),
+      handler({
+        point: "experimental.compaction.autocontinue",
+        name: "orchestrator.safety",
+        // The engine has the session aborted; until then it would only grow too long again.
+        run({ sessionID, overflow }, output) {
+          if (overflow && effects.owns(sessionID)) output.enabled = false
+        },
+      }),
+      handler({
         point: "event",
         name: "orchestrator.protocol",
         run: ({ event }) => heard(event as HostEvent),
@@ -420,26 +450,15 @@ async function server(input: PluginInput, options?: PluginOptions): Promise<Hook
 
     "tool.execute.before": (input, output) => runner.run("tool.execute.before", input, output),
 
-    async "shell.env"({ sessionID }, output) {
-      if (engine && sessionID && effects.owns(sessionID)) Object.assign(output.env, engine.environment(sessionID))
-    },
+    "tool.execute.after": (input, output) => runner.run("tool.execute.after", input, output),
+
+    "shell.env": (input, output) => runner.run("shell.env", input, output),
+
+    "experimental.session.compacting": (input, output) => runner.run("experimental.session.compacting", input, output),
+
+    "experimental.compaction.autocontinue": (input, output) => runner.run("experimental.compaction.autocontinue", input, output),
 
     event: (input) => runner.run("event", input),
-
-    async "tool.execute.after"(call, output) {
-      watch.answered(call, output)
-    },
-
-    async "experimental.session.compacting"({ sessionID }, output) {
-      if (!effects.owns(sessionID)) return
-      const reminder = (await engine?.ask({ type: "reminder", session: sessionID })) as { text: string } | null | undefined
-      if (reminder?.text) output.context.push(reminder.text)
-    },
-
-    async "experimental.compaction.autocontinue"({ sessionID, overflow }, output) {
-      // The engine has the session aborted; until then it would only grow too long again.
-      if (overflow && effects.owns(sessionID)) output.enabled = false
-    },
 
     dispose() {
       isEnding = true
