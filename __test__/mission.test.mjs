@@ -2,8 +2,11 @@
  * Missions on the real OpenCode: what a user sees of them, and what they may and may not do.
  */
 import assert from "node:assert/strict"
+import { cpSync } from "node:fs"
+import { join } from "node:path"
 import { test } from "node:test"
 import {
+  commandLine,
   DEADLINE_MS,
   does,
   isAlive,
@@ -27,8 +30,8 @@ import {
   write,
 } from "./scene.mjs"
 
-test("a mission in `opencode run` keeps the process until it is sealed, and ends with its report", async (t) => {
-  // Without it a user's `run` leaves with half the work done, or never ends.
+test("a mission in `opencode run` keeps the process until it is sealed, and ends with its report, which the command line bears out", async (t) => {
+  // Without it a user's `run` leaves with half the work done, or never ends; or nobody can look at a journal without OpenCode.
   const scene = await setUp(t, {
     scenario: scenario({
       plan: [{ tool: "glob_search", args: { pattern: "**/*" } }, submitPlan([task("a"), task("b"), task("c", { depends_on: ["a", "b"] })], [["test", "-s", "c.txt"]])],
@@ -53,6 +56,30 @@ test("a mission in `opencode run` keeps the process until it is sealed, and ends
   assert.deepEqual(marks.map((mark) => mark.mission), children.map(() => 1))
   assert.equal(new Set(marks.map((mark) => mark.attempt)).size, children.length)
   assert.deepEqual(scene.model.unmatched(), [])
+
+  // Without OpenCode, its command line tells the same of the journal.
+  const fails = (code, says, ...args) => {
+    const ran = commandLine(...args)
+    assert.deepEqual([ran.code, ran.stdout], [code, ""], ran.stderr)
+    assert.match(ran.stderr, says)
+  }
+  const { sequence, hash } = native.verifyJournal(scene.directory)
+  assert.deepEqual(JSON.parse(commandLine("status", scene.directory, "--json").stdout), [mission])
+  assert.deepEqual(commandLine("verify", scene.directory), { code: 0, stdout: `${scene.directory}: ${sequence} records verified, the last is ${hash}`, stderr: "" })
+  const same = `${mission.headline}\n${replay.records} records gave the same ${replay.effects} effects again; the state is ${replay.state}`
+  assert.deepEqual(commandLine("replay", "m1", scene.directory), { code: 0, stdout: same, stderr: "" })
+  assert.deepEqual(JSON.parse(commandLine("replay", "m1", scene.directory, "--json").stdout), replay)
+  fails(2, /^replay: which mission\? Name it as status does, such as m1\.$/, "replay", scene.directory)
+  fails(1, /^mission: there is no m2 in the journal; there are: m1 \(INVALID_ARGUMENT\)$/, "replay", "m2", scene.directory)
+
+  const state = ".opencode/orchestrator"
+  cpSync(join(scene.directory, state), join(scene.directory, "altered", state), { recursive: true })
+  // The record may also stand in a page of the database that is free again.
+  const altered = scene.read(`altered/${state}/journal.db`, "latin1").replaceAll('"kind":"task","objective":"Build', '"kind":"task","objective":"Guild')
+  scene.put(`altered/${state}/journal.db`, Buffer.from(altered, "latin1"))
+  for (const command of [["verify"], ["replay", "m1"]]) {
+    fails(1, /^record 2 of the journal was altered: [^]*\(JOURNAL_HASH_MISMATCH\)$/, ...command, join(scene.directory, "altered"))
+  }
 })
 
 test("parallel tasks that share a file are refused with the path of the mistake", async (t) => {

@@ -6,7 +6,7 @@
  * and a model of its own, which the project's opencode.json names.
  */
 import assert from "node:assert/strict"
-import { execFileSync } from "node:child_process"
+import { execFileSync, spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
@@ -44,6 +44,12 @@ before(async () => {
 /** Where a file of the package is that OpenCode has installed. */
 const installed = (file) => join(home, ".cache/opencode/packages", spec, "node_modules", NAME, file)
 export const installedPlugin = () => pathToFileURL(installed("dist/server.js")).href
+
+/** Runs the package's command line, as its user would beside OpenCode. */
+export function commandLine(...args) {
+  const { status: code, stdout, stderr } = spawnSync(process.execPath, [installed("dist/cli.js"), ...args], { encoding: "utf8", timeout: DEADLINE_MS })
+  return { code, stdout: stdout.trimEnd(), stderr: stderr.trimEnd() }
+}
 
 after(async () => {
   await stage.host?.stop()
@@ -137,7 +143,7 @@ export async function setUp(t, { scenario, files = {}, config = {}, limits, opti
     /** The host that serves the project. */
     host: stage.host,
     put,
-    read: (file) => readFileSync(join(directory, file), "utf8"),
+    read: (file, encoding = "utf8") => readFileSync(join(directory, file), encoding),
     has: (file) => existsSync(join(directory, file)),
     open: (name) => put(`.git/${name}`, ""),
     todo: () => scene.read(".opencode/todo.md"),
