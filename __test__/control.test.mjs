@@ -6,8 +6,8 @@ import assert from "node:assert/strict"
 import { execFileSync } from "node:child_process"
 import { test } from "node:test"
 import {
-  DEADLINE_MS, does, native, promptsOf, resultsOf, say, scenario, setUp, stage, start, submitPlan, submitReview, submitWork, task, textOf,
-  until, waitAt, write,
+  contentText, DEADLINE_MS, does, native, promptsOf, resultsOf, say, scenario, setUp, stage, start, submitPlan, submitReview, submitWork, task,
+  textOf, until, waitAt, write,
 } from "./scene.mjs"
 
 /** The texts that a session's models and we have said in it. */
@@ -187,6 +187,27 @@ test("/search reads and answers, /review gives typed findings, /fix is a mission
   assert.match(await scene.command(session, "cancel"), /\(NO_MISSION\)/)
   assert.match(await scene.command(session, "auto"), /\(NO_MISSION\)/)
   assert.match(await scene.command(session, "plan", "approve"), /\(NO_APPROVAL\)/)
+})
+
+test("coder and fixer are modes of the user's own sessions: they search and write, and are offered nothing of a mission", async (t) => {
+  // Without it the modes cannot be switched to, or a session of the user's own takes part in a mission.
+  const modes = { coder: /^You make one change to the project/, fixer: /^You mend one thing that is broken/ }
+  const scene = await setUp(t, {
+    scenario: { rules: Object.keys(modes).map((name) => ({ name, when: { user: `^Be the ${name}` }, steps: [write(`${name}.txt`, "x\n"), say("written")] })) },
+  })
+  for (const [name, prompt] of Object.entries(modes)) {
+    const session = await scene.createSession()
+    await scene.request("POST", `/session/${session}/message`, { agent: name, parts: [{ type: "text", text: `Be the ${name}` }] })
+    const [{ messages, tools }] = scene.asked(name)
+    assert.match(messages.filter(({ role }) => role === "system").map(({ content }) => contentText(content)).join("\n"), prompt)
+    for (const tool of ["read", "write", "edit", "bash", "grep_search", "glob_search", "symbols"]) assert.ok(tools.includes(tool), `${name} is not offered ${tool}`)
+    const ofMissions = tools.filter((tool) => /^submit_|^revise_plan$|^mission_status$/.test(tool))
+    assert.deepEqual(ofMissions, [], name)
+    assert.equal(scene.read(`${name}.txt`), "x\n")
+  }
+  const { agent } = await scene.request("GET", "/config")
+  for (const name of Object.keys(modes)) assert.deepEqual([agent[name].mode, agent[name].hidden], ["primary", undefined], name)
+  assert.ok(!scene.has(".opencode/orchestrator"))
 })
 
 test("a user's own commands and agents of these names win", async (t) => {
