@@ -124,6 +124,26 @@ suite("recovery", { concurrency: 5 }, () => {
     assert.ok(told.worked.length < 10, `${told.worked.length} requests`)
   })
 
+  // A finish reason of calls without a call: the host asks again at once, for ever, and no error tells of it.
+  const circles = Array.from({ length: 40 }, () => ({ text: "And so on.", finish: "tool_calls" }))
+  const reads = Array.from({ length: 40 }, (_, index) => read(index % 2 ? "opencode.json" : "."))
+  for (const [what, steps, limits, says] of [
+    ["answers that ask for no tool, and so for another answer, within a minute", circles, { stepsPerMinute: 5 }, /ran away: 6 requests within a minute[^]*went round in circles/],
+    ["requests of one attempt, each with a call that is in order", reads, { stepsPerAttempt: 5 }, /ran away: 6 requests\.\n[^]*went round in circles/],
+  ]) {
+    test(`runaway: ${what}`, async (t) => {
+      const told = await mission(t, goesWrong(steps), { limits })
+      startedAfresh(told, says)
+      assert.ok(told.worked.length < 12, `${told.worked.length} requests`)
+    })
+  }
+
+  test("runaway: a session that goes on after it has submitted is ended, and its work counts", async (t) => {
+    const { report, worked, fresh } = await mission(t, goesWrong([write("a.txt", "by a\n"), submitWork("a.txt"), ...circles]))
+    assert.match(report, /is sealed[^]*0 failed attempts/)
+    assert.deepEqual([worked.length < 12, fresh.length], [true, 0], `${worked.length} requests`)
+  })
+
   test("time: a session that takes too long is ended, and the next is told what is done", async (t) => {
     const told = await mission(t, goesWrong([write("a.txt", "half\n"), { text: "thinking", fault: "hang" }]), { limits: { sessionTtlMs: 15_000 } })
     startedAfresh(told, /longer than its time to live[^]*shortest way[^]*Already changed by earlier attempts\n- a\.txt/)
