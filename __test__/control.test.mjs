@@ -7,12 +7,15 @@ import { execFileSync } from "node:child_process"
 import { test } from "node:test"
 import {
   contentText, DEADLINE_MS, does, native, promptsOf, resultsOf, say, scenario, setUp, stage, start, submitPlan, submitReview, submitWork, task,
-  textOf, until, waitAt, write,
+  textOf, toasted, until, waitAt, write,
 } from "./scene.mjs"
 
 /** The texts that a session's models and we have said in it. */
 const saidIn = async (scene, session) =>
   (await scene.messages(session)).filter(({ info }) => info.role === "assistant").map(({ parts }) => textOf(parts)).filter(Boolean)
+
+/** The planner of the mission "only a", for instance, beside those of others. */
+const plansOnly = (id) => ({ name: `plan ${id}`, when: { agent: "planner", firstUser: `only ${id}` }, steps: [submitPlan([task(id)]), say("planned")] })
 
 const changedFiles = ({ directory }) =>
   execFileSync("git", ["status", "--porcelain"], { cwd: directory, encoding: "utf8" }).split("\n").filter((line) => line && !line.includes(".opencode"))
@@ -235,9 +238,8 @@ test("a user's own commands and agents of these names win", async (t) => {
 test("two missions in one project report each to its own session, and an ordinary session beside them is left alone", async (t) => {
   // Without it one mission's end releases the other's session, or a session is captured that belongs to nobody.
   const hello = { name: "hello", when: { user: "^hello" }, steps: [say("hello")], repeat: true }
-  const plans = (id) => ({ name: `plan ${id}`, when: { agent: "planner", firstUser: `Objective\n${id}$` }, steps: [submitPlan([task(id)]), say("planned")] })
   const scene = await setUp(t, {
-    scenario: scenario({ plan: [], work: { a: [waitAt("a"), ...does("a")], b: does("b") }, rules: [hello, { ...plans("a"), when: { agent: "planner", firstUser: "only a" } }, { ...plans("b"), when: { agent: "planner", firstUser: "only b" } }] }),
+    scenario: scenario({ plan: [], work: { a: [waitAt("a"), ...does("a")], b: does("b") }, rules: [hello, plansOnly("a"), plansOnly("b")] }),
   })
   const greet = async () => {
     const session = await scene.createSession()
@@ -288,4 +290,43 @@ test("a second process says who has the project, and carries the mission on when
     await owner.stop()
   }
   assert.ok(stage.host)
+})
+
+test("two missions at work are both carried on by a second process when the one that runs them is killed", async (t) => {
+  // Without it the process that takes a project over goes on with one mission of it, or tells one session of both.
+  const hang = { text: "thinking", fault: "hang" }
+  const scene = await setUp(t, {
+    scenario: scenario({ plan: [], work: { a: [hang, ...does("a")], b: [hang, ...does("b")] }, rules: [plansOnly("a"), plansOnly("b")] }),
+  })
+  const owner = await start({ project: scene.directory })
+  let other
+  try {
+    scene.host = owner
+    const roots = { a: await scene.createSession(), b: await scene.createSession() }
+    for (const [id, root] of Object.entries(roots)) void scene.command(root, "task", `only ${id}`)
+    await Promise.all([scene.reached("work a"), scene.reached("work b")])
+    other = await start({ project: scene.directory })
+    scene.host = other
+    const status = await scene.command(await scene.createSession(), "status")
+    assert.match(status, new RegExp(`Mission m1 is executing[^]*Mission m2 is executing[^]*process ${owner.pid} owns this project`))
+    const mark = other.events().all.length
+    await owner.kill9()
+
+    await toasted(scene, /The process that ran the missions of this project has ended/, mark)
+    const missions = () => native.readMissions(scene.directory)
+    await until("both are sealed", () => missions().every(({ stage }) => stage === "sealed"), () => JSON.stringify(missions(), null, 1))
+    for (const [id, root] of Object.entries(roots)) {
+      const mission = missions().find(({ objective }) => objective === `only ${id}`)
+      assert.deepEqual([mission.root, mission.failures, scene.read(`${id}.txt`)], [root, 0, `by ${id}\n`])
+      assert.equal(new Set(scene.asked(`work ${id}`).map(({ sessionID }) => sessionID)).size, 1, "its session was gone on with")
+      assert.equal(native.replayJournal(scene.directory, `m${mission.id}`).divergence, null)
+      const reports = async () => (await saidIn(scene, root)).filter((text) => text.startsWith("Mission "))
+      await until("it is reported", async () => (await reports()).length > 0)
+      const told = await reports()
+      assert.ok(told.length === 1 && told[0].startsWith(`Mission m${mission.id} is sealed`), told.join("\n\n"))
+    }
+  } finally {
+    await other?.stop()
+    await owner.stop()
+  }
 })
