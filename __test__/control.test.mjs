@@ -108,7 +108,7 @@ test("the commander adds, splits, cancels and reprioritises in a running plan; w
   assert.deepEqual(states(), { a: "cancelled", a1: "done", a2: "done", b: "running", c: "cancelled", d: "ready" })
   const status = await scene.command(await scene.createSession(), "status")
   assert.match(status, /- d ready: Write d, waits for b\.txt, which b of m1 holds/)
-  assert.match(status, /Spent: \d+ tokens, cost \d+\.\d\d, \d+ ms under way\./)
+  assert.match(status, /Spent: \d+ tokens, cost 0\.(?!00)\d\d, \d+ ms under way\./)
   scene.open("revised")
   await answer
   assert.match(await report, /Changed\.|is sealed/)
@@ -117,11 +117,12 @@ test("the commander adds, splits, cancels and reprioritises in a running plan; w
 })
 
 test("a mission whose budget is spent pauses and says so, is not just resumed, and goes on when the budget is raised", async (t) => {
-  // Without it a budget is a wish.
+  // Without it a budget is a wish, or costs are counted that nobody has to pay.
   const dear = { ...write("a.txt", "by a\n"), usage: { input: 100_000, output: 0 } }
   const scene = await setUp(t, {
-    limits: { missionTokens: 90_000 },
-    scenario: scenario({ plan: [submitPlan([task("a")])], work: { a: [dear, waitAt("paused"), submitWork("a.txt"), say("done")] } }),
+    limits: { missionTokens: 90_000, missionCostCents: 19 },
+    // A million tokens cost 1.00, and 5.00 those of answers.
+    scenario: scenario({ plan: [submitPlan([task("a")])], work: { a: [dear, waitAt("paused"), dear, waitAt("dear"), submitWork("a.txt"), say("done")] } }),
   })
   const session = await scene.createSession()
   const paused = await scene.command(session, "task", "Spend")
@@ -132,8 +133,14 @@ test("a mission whose budget is spent pauses and says so, is not just resumed, a
   assert.match(await scene.command(session, "task"), /\(BUDGET_REACHED\)/)
   assert.match(await scene.command(session, "task", "budget missionTokens=5 tokens=1"), /missionTokens: \d+ tokens are spent already[^]*tokens: no such budget[^]*\(BUDGET_INVALID\)/)
   assert.equal(scene.mission().tokens, spent)
-  assert.match(await scene.command(session, "task", "budget missionTokens=5000000"), /Mission m1 is sealed\. 1 of 1 task done\./)
-  assert.ok(scene.mission().tasks[0].tokens >= 100_000 && scene.mission().tasks[0].tokens < scene.mission().tokens)
+  const costly = await scene.command(session, "task", "budget missionTokens=5000000")
+  assert.match(costly, /^Mission m1 is paused: its budget missionCostCents of 0\.19 is reached, 0\.2\d are spent\. Raise it/)
+  await until("no session is busy", async () => Object.keys(await scene.status()).length === 0)
+  scene.open("dear")
+  assert.match(await scene.command(session, "task", "budget missionCostCents=5000"), /Mission m1 is sealed\. 1 of 1 task done\./)
+  const { tokens, costMicros, tasks } = scene.mission()
+  assert.ok(tasks[0].tokens >= 200_000 && tasks[0].tokens < tokens)
+  assert.ok(costMicros > tokens && costMicros < 5 * tokens, `${costMicros} for ${tokens} tokens`)
 })
 
 test("limits are changed while a mission runs", async (t) => {
