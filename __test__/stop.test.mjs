@@ -138,8 +138,10 @@ test("another plugin's handlers run in their place, may refuse a call, and are a
         if (args?.content === "forbidden") throw new Error("The audit forbids it.")
       } })
       addHook({ point: "chat.params", name: "audit.broken", run() { throw new Error("broken handler") } })
-      addHook({ point: "shutdown", name: "audit.never", phase: "early", run: () => new Promise(() => {}) })
-      addHook({ point: "shutdown", name: "audit.end", phase: "late", run: () => log("end") })
+      const at = (what) => log(what + " " + performance.now())
+      addHook({ point: "shutdown", name: "audit.never", phase: "early", run: () => (at("never"), new Promise(() => {})) })
+      addHook({ point: "shutdown", name: "audit.fails", after: ["audit.never"], run() { at("fails"); throw new Error("fails at the end") } })
+      addHook({ point: "shutdown", name: "audit.end", phase: "late", run: () => at("end") })
       try {
         addHook({ point: "event", name: "audit.circle", after: ["audit.circle"], run() {} })
       } catch (error) {
@@ -148,7 +150,7 @@ test("another plugin's handlers run in their place, may refuse a call, and are a
       return {}
     } }`
   const scene = await setUp(t, {
-    limits: { shutdownMs: 300 },
+    limits: { shutdownMs: 1_000 },
     files: { "audit.mjs": audit },
     plugins: (directory) => [`file://${directory}/audit.mjs`],
     scenario: scenario({
@@ -165,5 +167,11 @@ test("another plugin's handlers run in their place, may refuse a call, and are a
   const writes = lines().filter((line) => line.endsWith(" write"))
   assert.deepEqual(writes, ["rule write", "rule write", "late write"])
   await scene.request("POST", "/instance/dispose")
-  await until("the last handler has run", () => lines().at(-1) === "end")
+  await until("the last handler has run", () => lines().at(-1).startsWith("end "))
+  // Each has its time, one after another, however the one before ended.
+  const ends = lines().slice(-3).map((line) => line.split(" "))
+  assert.deepEqual(ends.map(([what]) => what), ["never", "fails", "end"])
+  const waitedMs = ends[1][1] - ends[0][1]
+  // A timer may come some milliseconds early by the clock. Without a limit of ours it would be 5 s.
+  assert.ok(waitedMs > 990 && waitedMs < 4_900, `cut after ${waitedMs} ms`)
 })
