@@ -44,10 +44,10 @@ impl Root {
             return Err(bad("not an absolute path".to_owned()));
         }
         let resolved = path.canonicalize().map_err(|error| bad(error.to_string()))?;
-        if !resolved.is_dir() {
-            return Err(bad("not a folder".to_owned()));
-        }
-        let project = Folder::open(resolved, true).map_err(|error| bad(error.to_string()))?;
+        let project = Folder::open(resolved, true).map_err(|error| {
+            let is_file = error.kind() == io::ErrorKind::NotADirectory;
+            bad(if is_file { "not a folder".to_owned() } else { error.to_string() })
+        })?;
         Ok(Root { project, granted: Arc::new([]), leased: None })
     }
 
