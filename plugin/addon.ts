@@ -5,8 +5,6 @@
  * system's loader opens it, without `require`, which would take longer than the addon does.
  */
 
-import { createRequire } from "node:module"
-import { fileURLToPath } from "node:url"
 import type * as Addon from "../binding.d.ts"
 
 /** The package's folder as seen from the bundle, which the build fills in. */
@@ -24,8 +22,9 @@ function load(): typeof Addon {
   for (const platform of platforms()) {
     const file = `opencode-orchestrator.${platform}.node`
     const places = [
-      () => fileURLToPath(new URL(`${PACKAGE_FOLDER}${file}`, import.meta.url)),
-      () => createRequire(import.meta.url).resolve(`opencode-orchestrator-native-${platform}/${file}`),
+      // Asked for, and not imported, which would take a fresh process as long as the addon does.
+      () => process.getBuiltinModule("node:url").fileURLToPath(new URL(`${PACKAGE_FOLDER}${file}`, import.meta.url)),
+      () => process.getBuiltinModule("node:module").createRequire(import.meta.url).resolve(`opencode-orchestrator-native-${platform}/${file}`),
     ]
     for (const place of places) {
       const module = { exports: {} as typeof Addon }

@@ -5,13 +5,15 @@
  * id and JSON, and settle the promise that waits under that id.
  */
 
-import { resolve as resolvePath } from "node:path"
 import { addon } from "./addon.ts"
 import type { Tools } from "./search-types.ts"
 import type { Answer, Effect, Event, Inquiry, Notice, OpenOptions } from "./protocol.ts"
 
 export type * from "./search-types.ts"
 export type * from "./protocol.ts"
+
+// Not imported; see `addon.ts`.
+const { resolve: resolvePath } = process.getBuiltinModule("node:path")
 
 /** What the native side, or this one, has against a call. The message ends in what to do. */
 export class OrchestratorError extends Error {
