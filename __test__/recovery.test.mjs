@@ -5,8 +5,13 @@
  * The tests run side by side, since most of their time is waiting.
  */
 import assert from "node:assert/strict"
+import { spawnSync } from "node:child_process"
+import { mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { suite, test } from "node:test"
-import { does, native, promptsOf, resultsOf, say, scenario, setUp, stage, submitPlan, submitWork, task, toasted, until, write } from "./scene.mjs"
+import {
+  does, native, promptsOf, resultsOf, say, scenario, setUp, stage, start, submitPlan, submitWork, task, toasted, until, waitAt, write,
+} from "./scene.mjs"
 
 const http = (httpStatus, message, headers = {}) => ({ httpStatus, headers, body: JSON.stringify({ error: { message, type: "scripted" } }) })
 const read = (filePath) => ({ tool: "read", args: { filePath } })
@@ -214,6 +219,47 @@ suite("recovery", { concurrency: 5 }, () => {
     const { sessionID } = await scene.reached("work a")
     await scene.request("DELETE", `/session/${sessionID}`)
     startedAfresh({ report: await report, worked: scene.asked("work a"), fresh: scene.asked("fresh") }, /is gone from the host|broke off/)
+  })
+
+  test("a disk that is full makes the mission wait: the user is told, and it goes on when there is space", async (t) => {
+    // What b does lasts beyond the trouble, what a does falls into it. Both are asked again for what could not be taken.
+    const work = { a: [waitAt("full"), say("Let me see."), ...does("a")], b: [waitAt("space"), ...does("b")] }
+    const scene = await setUp(t, { scenario: scenario({ plan: [submitPlan([task("a"), task("b")])], work }) })
+    // The state folder is a small disk of its own, which this host alone sees.
+    const state = join(scene.directory, ".opencode/orchestrator")
+    mkdirSync(state)
+    const onSmallDisk = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=8m,mode=0700 tmpfs "$0" && exec "$@"', state]
+    const [program, ...args] = [...onSmallDisk, "true"]
+    const probe = spawnSync(program, args, { encoding: "utf8" })
+    if (probe.status !== 0) return t.skip(`a small disk cannot be made here: ${probe.error?.message ?? probe.stderr}`)
+    const host = await start({ project: scene.directory, through: onSmallDisk })
+    t.after(() => host.stop())
+    scene.host = host
+    const session = await scene.createSession()
+    void scene.command(session, "task", "Fill the disk")
+    await Promise.all([scene.reached("work a"), scene.reached("work b")])
+
+    const filler = `/proc/${host.pid}/root${state}/filler`
+    const bytes = Buffer.alloc(8 << 20)
+    const fill = () => assert.throws(() => writeFileSync(filler, bytes, { flag: "a" }), { code: "ENOSPC" })
+    fill()
+    // Whatever the journal frees is taken at once.
+    const filling = setInterval(fill, 10)
+    t.after(() => clearInterval(filling))
+    scene.open("full")
+    await toasted(scene, /Missions wait: the disk is full/)
+    const elsewhere = await scene.createSession()
+    // Each asks for a record, should the journal have found space of its own meanwhile.
+    let sessions = 50
+    await until("what is asked of it is refused", async () => /the disk is full/.test(await scene.command(elsewhere, "task", `limit sessions=${--sessions}`)))
+
+    const mark = host.events().all.length
+    clearInterval(filling)
+    rmSync(filler)
+    await toasted(scene, /Missions go on: what stood against it is over/, mark)
+    scene.open("space")
+    await until("it is sealed", async () => (await scene.command(elsewhere, "status")).startsWith("Mission m1 is sealed. 2 of 2 tasks done."))
+    for (const id of ["a", "b"]) assert.equal(scene.read(`${id}.txt`), `by ${id}\n`)
   })
 
   test("a plugin that is loaded again in mid-mission goes on", async (t) => {

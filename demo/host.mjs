@@ -47,6 +47,7 @@ const READY = "host.mjs: project loaded"
  * @property {string} [home] A home to use again, from `createHome` or an earlier host. It stays the caller's to remove;
  *   without it a fresh one is made and removed at the end.
  * @property {number} [maxSeconds] Life time after which the guard ends the host; 900.
+ * @property {string[]} [through] A program and its arguments that becomes OpenCode when OpenCode's own are added.
  */
 /** @typedef {{ type: string, properties: any, directory?: string }} HostEvent */
 /**
@@ -238,8 +239,8 @@ export function opencodeBinary() {
  * @param {HostOptions} options
  * @param {string[]} args
  */
-function launch({ project, plugin = [], model, config = {}, env = {}, snapshot, home: given, maxSeconds = MAX_SECONDS }, args) {
-  const binary = opencodeBinary()
+function launch({ project, plugin = [], model, config = {}, env = {}, snapshot, home: given, maxSeconds = MAX_SECONDS, through = [] }, args) {
+  const [binary, ...before] = /** @type {[string, ...string[]]} */ ([...through, opencodeBinary()])
   if (!existsSync(project)) throw new HostError(`project: there is no directory ${project}`)
   const home = given ?? createHome()
   if (existsSync(join(project, ".opencode"))) prepareConfigFolder(join(project, ".opencode"))
@@ -250,7 +251,7 @@ function launch({ project, plugin = [], model, config = {}, env = {}, snapshot, 
   const run = start({
     binary,
     project,
-    args,
+    args: [...before, ...args],
     maxSeconds,
     ...(!given && { remove: home }),
     env: {
