@@ -252,6 +252,11 @@ suite("recovery", { concurrency: 5 }, () => {
     // Each asks for a record, should the journal have found space of its own meanwhile.
     let sessions = 50
     await until("what is asked of it is refused", async () => /the disk is full/.test(await scene.command(elsewhere, "task", `limit sessions=${--sessions}`)))
+    const children = await scene.children(session)
+    await until("what can be neither taken nor bounded is broken off", async () => {
+      const busy = await scene.status()
+      return children.every(({ id }) => !busy[id])
+    })
 
     const mark = host.events().all.length
     clearInterval(filling)

@@ -150,6 +150,7 @@ impl Driver {
             retry_ms: RETRY_FIRST_MS,
             retry_at: 0,
             fault: None,
+            at_work: Vec::new(),
             is_disk_full: false,
             todo_seen: None,
         };
@@ -248,6 +249,8 @@ struct Worker {
     retry_at: Millis,
     /// What the engine cannot go on for, until it does.
     fault: Option<Fault>,
+    /// The sessions that were at work when the engine was given up.
+    at_work: Vec<SessionId>,
     /// For tests.
     is_disk_full: bool,
     todo_seen: Option<(SystemTime, u64)>,
@@ -257,6 +260,13 @@ struct Worker {
 struct Fault {
     code: String,
     message: String,
+}
+
+impl Fault {
+    /// As it is asked for by tests.
+    fn disk_full() -> Fault {
+        Fault { code: "JOURNAL_DISK_FULL".into(), message: "the disk is full, as was asked for".into() }
+    }
 }
 
 impl From<StoreError> for Fault {
@@ -428,8 +438,7 @@ impl Worker {
             return Ok(());
         }
         if self.is_disk_full {
-            let message = "the disk is full, as was asked for".to_owned();
-            return Err(Fault { code: "JOURNAL_DISK_FULL".into(), message });
+            return Err(Fault::disk_full());
         }
         core.head = core.journal.append(core.head, bodies, &changes)?.sequence;
         self.retry_ms = RETRY_FIRST_MS;
@@ -730,6 +739,10 @@ impl Worker {
     }
 
     fn replay(&mut self) -> Result<Core, Fault> {
+        // A full disk may stand against opening it, too.
+        if self.is_disk_full {
+            return Err(Fault::disk_full());
+        }
         let (journal, records) = Journal::open(&self.state_dir)?;
         let mut engine = Engine::default();
         let mut head = Head::GENESIS.sequence;
@@ -756,13 +769,15 @@ impl Worker {
 
     /// Gives the engine in memory up, says so, and refuses what waits for an answer.
     fn fault(&mut self, fault: Fault, requests: &[RequestId]) {
-        let core = self.core.take();
+        if let Some(core) = self.core.take() {
+            self.at_work = core.engine.sessions_at_work();
+        }
         self.retry_at = self.now + self.retry_ms;
         let Fault { code, message } = &fault;
         self.answer_refused(requests, code, message);
         let again = self.fault.as_ref().is_some_and(|last| last.code == *code);
-        if again && let Some(core) = core {
-            self.rest(&core);
+        if self.fault.is_some() {
+            self.rest();
         }
         let (code, message) = (code.clone(), message.clone());
         (self.sink)(&Notice::Fault { code, message, retry_ms: self.retry_ms, again });
@@ -772,11 +787,10 @@ impl Worker {
 
     /// Has the sessions at work aborted: what they do could be neither taken nor bounded. They are looked up, and gone on
     /// with, when the engine can go on.
-    fn rest(&self, core: &Core) {
-        let sessions = core.engine.sessions_at_work();
+    fn rest(&mut self) {
         let effect = UNTRACKED;
         let effects: Vec<_> =
-            sessions.into_iter().map(|session| Effect::AbortSession { effect, session }).collect();
+            self.at_work.drain(..).map(|session| Effect::AbortSession { effect, session }).collect();
         if !effects.is_empty() {
             (self.sink)(&Notice::Effects { effects });
         }
