@@ -108,7 +108,7 @@ test("an editing tool writes only what the lease and the user's permissions allo
   assert.match(leased, /Nothing was changed\. a\.txt is leased to task a of mission m1/)
   assert.match(locked, /Nothing was changed: the permission edit was denied for b\.txt, locked\.txt/)
   assert.match(own, /\(written: 1 replacement in 1 file/)
-  assert.deepEqual(["a.txt", "locked.txt", "b.txt"].map(scene.read), ["shared old\n", "locked old\n", "new\n".replace("new", "mine new")])
+  assert.deepEqual(["a.txt", "locked.txt", "b.txt"].map((name) => scene.read(name)), ["shared old\n", "locked old\n", "new\n".replace("new", "mine new")])
   scene.open("tried")
   assert.match(await report, /is sealed/)
 })
