@@ -34,15 +34,19 @@ pub(crate) fn is_local(kind: i64) -> bool {
     u32::try_from(kind).is_ok_and(|kind| FILE_SYSTEMS.contains(&kind))
 }
 
-/// Returns what [`Rules::above`] does, from what is known if that still holds.
+/// For which folder what is known.
+static KNOWN: LazyLock<Mutex<HashMap<PathBuf, Arc<Known>>>> = LazyLock::new(Mutex::default);
+
+/// Returns what [`rules`] does if that is known, and still holds.
+pub(crate) fn known(inside: &Folder, folder: &Path) -> Option<Arc<Rules>> {
+    let known = KNOWN.lock().get(folder).cloned()?;
+    (known.inside == inside.path() && known.is_current()).then(|| Arc::clone(&known.rules))
+}
+
+/// Returns the rules that hold in `folder` because of the folders above it and of git's settings.
 pub(crate) fn rules(inside: &Folder, folder: &Path) -> Arc<Rules> {
-    static KNOWN: LazyLock<Mutex<HashMap<PathBuf, Arc<Known>>>> = LazyLock::new(Mutex::default);
-    let known = KNOWN.lock().get(folder).cloned();
-    if let Some(known) = known
-        && known.inside == inside.path()
-        && known.is_current()
-    {
-        return Arc::clone(&known.rules);
+    if let Some(rules) = known(inside, folder) {
+        return rules;
     }
     let known = Known::read(inside, folder);
     let rules = Arc::clone(&known.rules);
@@ -74,6 +78,7 @@ impl Known {
     fn read(inside: &Folder, folder: &Path) -> Known {
         let mut look =
             Look { now: SystemTime::now(), seen: Vec::new(), devices: Vec::new(), is_settled: true };
+        look.is_settled = rustix::fs::statfs(folder).is_ok_and(|found| is_local(found.f_type));
         let variables = variables();
         for path in settings(&variables) {
             look.note(path, By::Link);

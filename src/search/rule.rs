@@ -24,6 +24,8 @@ use std::sync::{Arc, LazyLock};
 
 /// How many files of rules are kept compiled, which takes a hundred times as long as reading them.
 const COMPILED_MAX: usize = 256;
+/// Files of rules that are as large together take long to compile.
+const BRIEF_BYTES_MAX: u64 = 4 * 1024;
 /// Where a repository's own rules are in its `.git`.
 pub(crate) const EXCLUDE: &str = "info/exclude";
 /// The largest file of rules that is kept.
@@ -80,8 +82,15 @@ impl RuleFiles {
         self.git
     }
 
+    /// Returns whether reading these files of `folder` may take long.
+    pub(crate) fn are_large(self, folder: &Path) -> bool {
+        let exclude = self.git.then(|| folder.join(".git").join(EXCLUDE));
+        let size_bytes = |path: PathBuf| path.symlink_metadata().map_or(0, |found| found.len());
+        let bytes: u64 = self.paths(folder).chain(exclude).map(size_bytes).sum();
+        bytes > BRIEF_BYTES_MAX
+    }
+
     /// Returns the files of rules that `folder` has.
-    #[cfg(target_os = "linux")]
     pub(crate) fn paths(self, folder: &Path) -> impl Iterator<Item = PathBuf> {
         let files = [(self.rgignore, ".rgignore"), (self.ignore, ".ignore"), (self.gitignore, ".gitignore")];
         files.into_iter().filter(|(there, _)| *there).map(|(_, name)| folder.join(name))
@@ -115,6 +124,17 @@ impl Rules {
             let above: Vec<&Path> = folder.ancestors().skip(1).collect();
             let above = above.into_iter().rev().map(|above| (above, RuleFiles::probe(above)));
             Rules::from_above(inside, folder, gitconfig_excludes_path().as_deref(), above)
+        }
+    }
+
+    /// Returns the same if it is known from an earlier call, without reading any file.
+    pub(crate) fn known_above(inside: &Folder, folder: &Path) -> Option<Arc<Rules>> {
+        #[cfg(target_os = "linux")]
+        return crate::above::known(inside, folder);
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _unknown = (inside, folder);
+            None
         }
     }
 

@@ -245,9 +245,7 @@ impl<V: Search> Work for Walk<V> {
             #[cfg(target_os = "linux")]
             if self.is_indexed() && scope.is_borrowed() && index::is_known(folder) {
                 // It may be in use, or behind what has changed.
-                scope.leave();
-                let walk = Arc::clone(&self);
-                return scope.spawn(move |scope| walk.begin(scope));
+                return self.begin_later(scope);
             }
             #[cfg(target_os = "linux")]
             if self.is_indexed()
@@ -255,7 +253,12 @@ impl<V: Search> Work for Walk<V> {
             {
                 self.index.get_or_init(|| folders);
             }
-            let above = Rules::above(folder, path);
+            let above = if scope.is_borrowed() {
+                let Some(known) = Rules::known_above(folder, path) else { return self.begin_later(scope) };
+                known
+            } else {
+                Rules::above(folder, path)
+            };
             self.work(vec![Step::Folder { path: path.clone(), above, depth: 0 }], scope);
         } else {
             let (folder, path, relative) = (folder.clone(), path.clone(), folder.show(path));
@@ -266,8 +269,7 @@ impl<V: Search> Work for Walk<V> {
                 self.visitor.visit(&file, &self.counts, scope);
             }
             if scope.has_left() {
-                let walk = Arc::clone(&self);
-                return scope.spawn(move |scope| walk.begin(scope));
+                return self.begin_later(scope);
             }
         }
         self.end_unit(scope);
@@ -356,6 +358,12 @@ impl<V: Search> Walk<V> {
         self.counts.searched.fetch_add(searched, Relaxed);
         self.counts.binary.fetch_add(binary, Relaxed);
         true
+    }
+
+    /// Leaves the whole walk to a worker.
+    fn begin_later(self: Arc<Self>, scope: &Scope<'_>) {
+        scope.leave();
+        scope.spawn(move |scope| self.begin(scope));
     }
 
     fn spawn(self: &Arc<Self>, steps: Vec<Step>, scope: &Scope<'_>) {
@@ -452,7 +460,7 @@ impl<V: Search> Walk<V> {
             is_long = entries.len() >= ENTRIES_GRAIN && scope.is_borrowed();
             !is_left && !is_long
         });
-        if is_long {
+        if is_long || scope.is_borrowed() && rule_files.are_large(&path) {
             scope.leave();
             return steps.push(Step::Folder { path, above: Arc::clone(above), depth });
         }
