@@ -53,8 +53,9 @@ const waiting = new Map<number, Waiting>()
 let port: Port | undefined
 let lastId = 0
 
-/** How long an answer can be late that Bun has forgotten; see `ring` of the addon. */
+/** How long an answer can be late that Bun has forgotten; see `ring` of the addon. Node forgets none. */
 const RING_MS = 100
+const forgets = "bun" in process.versions
 
 let waitingCount = 0
 let timer: ReturnType<typeof setInterval> | undefined
@@ -65,7 +66,7 @@ let timer: ReturnType<typeof setInterval> | undefined
  */
 function keepAlive(): () => void {
   waitingCount++
-  timer ??= setInterval(() => port && addon.ring(port), RING_MS)
+  timer ??= setInterval(() => port && addon.ring(port), forgets ? RING_MS : 0x7fffffff)
   return () => {
     if (--waitingCount > 0) return
     clearInterval(timer)
@@ -385,7 +386,7 @@ export function openEngine(options: OpenOptions, observer: EngineObserver): Engi
   }
 
   const handle = native(() => addon.engineOpen(JSON.stringify(options), notice))
-  const bell = "bun" in process.versions ? setInterval(() => addon.engineRing(handle), RING_MS) : undefined
+  const bell = forgets ? setInterval(() => addon.engineRing(handle), RING_MS) : undefined
   // The engine alone does not keep the process alive.
   bell?.unref()
 
