@@ -4,7 +4,8 @@
 //! the folders above, which tell by their times what was made or renamed in them, and the files with rules. While all of
 //! it is as it was, so are the rules. The times of what has changed in the last moment tell nothing, as a file system's
 //! clock may stand still so long: in such a folder each name is noted that may matter, and such a file is read again by
-//! the next call. So is what lies on a file system that others change behind the kernel's back.
+//! the next call. So is what lies on a file system that others change behind the kernel's back. Of calls that are made
+//! together one looks, and the others take what it has found after they were made.
 
 use crate::root::Folder;
 use crate::rule::{EXCLUDE, RuleFiles, Rules};
@@ -15,7 +16,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// For how many folders they are kept.
 const KEPT_MAX: usize = 64;
@@ -40,7 +41,9 @@ static KNOWN: LazyLock<Mutex<HashMap<PathBuf, Arc<Known>>>> = LazyLock::new(Mute
 /// Returns what [`rules`] does if that is known, and still holds.
 pub(crate) fn known(inside: &Folder, folder: &Path) -> Option<Arc<Rules>> {
     let known = KNOWN.lock().get(folder).cloned()?;
-    (known.inside == inside.path() && known.is_current()).then(|| Arc::clone(&known.rules))
+    let is_current =
+        known.inside == inside.path() && (known.was_current(inside.asked()) || known.is_current());
+    is_current.then(|| Arc::clone(&known.rules))
 }
 
 /// Returns the rules that hold in `folder` because of the folders above it and of git's settings.
@@ -71,6 +74,8 @@ struct Known {
     seen: Vec<Seen>,
     /// Whether every later change would be noticed.
     is_settled: bool,
+    /// When it was last found to hold.
+    current: Mutex<Option<Instant>>,
 }
 
 impl Known {
@@ -84,7 +89,9 @@ impl Known {
             look.note(path, By::Link);
         }
         let global = gitconfig_excludes_path();
-        if let Some(path) = &global {
+        if let Some(path) = &global
+            && look.seen.iter().all(|seen| seen.path != *path)
+        {
             look.note(path.clone(), By::Link);
         }
         let mut above: Vec<(&Path, RuleFiles)> = Vec::new();
@@ -104,12 +111,31 @@ impl Known {
         }
         let rules = Rules::from_above(inside, folder, global.as_deref(), above.into_iter().rev());
         let Look { seen, is_settled, .. } = look;
-        Known { rules, inside: inside.path().to_owned(), variables, seen, is_settled }
+        Known {
+            rules,
+            inside: inside.path().to_owned(),
+            variables,
+            seen,
+            is_settled,
+            current: Mutex::new(None),
+        }
     }
 
+    /// Returns whether nothing has changed since.
     fn is_current(&self) -> bool {
-        self.variables == variables()
-            && self.seen.iter().all(|seen| seen.stamp == Stamp::of(&seen.path, seen.by))
+        let looked = Instant::now();
+        let is_current = self.variables == variables()
+            && self.seen.iter().all(|seen| seen.stamp == Stamp::of(&seen.path, seen.by));
+        if is_current {
+            let mut current = self.current.lock();
+            *current = (*current).max(Some(looked));
+        }
+        is_current
+    }
+
+    /// Returns whether another call has found, at `time` or later, that nothing has changed.
+    fn was_current(&self, time: Instant) -> bool {
+        self.current.lock().is_some_and(|current| current >= time)
     }
 }
 
@@ -258,5 +284,19 @@ mod tests {
             let fresh = Known::read(root.project(), &project);
             assert_ne!(known.rules.fingerprint(), fresh.rules.fingerprint(), "{what} changes the rules");
         }
+    }
+
+    /// Breaks if a call takes what another has found before it was made.
+    #[test]
+    fn a_look_serves_the_calls_that_were_made_before_it() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let root = Root::open(folder.path()).expect("the project opens");
+        let known = Known::read(root.project(), root.path());
+        let (early, call) = (root.for_call(), root.for_call());
+        assert!(!known.was_current(call.project().asked()), "nobody has looked");
+        assert!(known.is_current());
+        let late = root.for_call();
+        let served = [&early, &call, &late].map(|root| known.was_current(root.project().asked()));
+        assert_eq!(served, [true, true, false]);
     }
 }

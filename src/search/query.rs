@@ -272,7 +272,7 @@ fn submit<T: Tool>(
     let is_brief = here && place.as_ref().is_some_and(was_brief);
     // Filled by the first unit; empty at the end when the job was stopped before it.
     let prepared: Arc<Mutex<Option<Prepared<T>>>> = Arc::new(Mutex::new(None));
-    let (slot, root) = (Arc::clone(&prepared), root.clone());
+    let (slot, root) = (Arc::clone(&prepared), root.for_call());
     let started = Arc::new(OnceLock::new());
     let clock = Arc::clone(&started);
     let job = Job::new(Lane::Interactive, time_limit, move |scope| {

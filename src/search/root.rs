@@ -17,11 +17,13 @@ use cap_std::fs::{Dir, FileType, OpenOptions};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::path::{Component, MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::Arc;
 #[cfg(target_os = "linux")]
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// What a call may reach: the project, what the host has granted outside it, and which files it may write. Cheap to
 /// clone.
@@ -43,8 +45,7 @@ impl Root {
         if !path.is_absolute() {
             return Err(bad("not an absolute path".to_owned()));
         }
-        let resolved = path.canonicalize().map_err(|error| bad(error.to_string()))?;
-        let project = Folder::open(resolved, true).map_err(|error| {
+        let project = Folder::open(path, true).map_err(|error| {
             let is_file = error.kind() == io::ErrorKind::NotADirectory;
             bad(if is_file { "not a folder".to_owned() } else { error.to_string() })
         })?;
@@ -68,6 +69,13 @@ impl Root {
     pub fn with_index(mut self) -> Root {
         self.project.is_indexed = true;
         self
+    }
+
+    /// Returns the same for a call that begins now.
+    pub(crate) fn for_call(&self) -> Root {
+        let mut root = self.clone();
+        root.project.asked = Instant::now();
+        root
     }
 
     /// Returns the project's folder.
@@ -117,7 +125,7 @@ impl Root {
         } else {
             let granted = self.granted.iter().find(|granted| resolved.starts_with(granted));
             let granted = granted.ok_or_else(|| outside(given, &resolved))?;
-            Folder::open(granted.clone(), false).map_err(|error| unreadable(given, &error))?
+            Folder::open(granted, false).map_err(|error| unreadable(given, &error))?
         };
         let file_type = folder.file_type(&resolved).map_err(|error| unreadable(given, &error))?;
         if !file_type.is_dir() && !file_type.is_file() {
@@ -181,6 +189,22 @@ pub(crate) struct Folder {
     handle: Arc<Dir>,
     is_project: bool,
     is_indexed: bool,
+    asked: Instant,
+}
+
+/// Returns where an open folder is, without links. `path` led there.
+fn resolve(path: &Path, handle: &Dir) -> io::Result<PathBuf> {
+    // The kernel knows it. It adds a word to the path of a folder that is gone, which another folder may be called.
+    #[cfg(target_os = "linux")]
+    if let Ok(found) = std::fs::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd()))
+        && found.is_absolute()
+        && !found.as_os_str().as_encoded_bytes().ends_with(b" (deleted)")
+    {
+        return Ok(found);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _unused = handle;
+    path.canonicalize()
 }
 
 /// An entry of a folder that was read.
@@ -199,10 +223,17 @@ pub(crate) enum Kind {
 }
 
 impl Folder {
-    /// Opens the folder at `path`, which is absolute and without links.
-    fn open(path: PathBuf, is_project: bool) -> io::Result<Folder> {
-        let handle = Dir::open_ambient_dir(&path, ambient_authority())?;
-        Ok(Folder { path: path.into(), handle: Arc::new(handle), is_project, is_indexed: false })
+    /// Opens the folder at `path`, which is absolute and may lead through links.
+    fn open(path: &Path, is_project: bool) -> io::Result<Folder> {
+        let asked = Instant::now();
+        let handle = Dir::open_ambient_dir(path, ambient_authority())?;
+        let path = resolve(path, &handle)?.into();
+        Ok(Folder { path, handle: Arc::new(handle), is_project, is_indexed: false, asked })
+    }
+
+    /// Returns when the call began in which it is used, or a later time in it.
+    pub(crate) fn asked(&self) -> Instant {
+        self.asked
     }
 
     /// Returns the absolute path, without links.
