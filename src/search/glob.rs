@@ -229,10 +229,10 @@ impl Visit for Glob {
         self.options.sort == Sort::Modified
     }
 
-    fn visit(&self, file: &FoundFile, counts: &Counts, _scope: &Scope<'_>) {
+    fn visit(&self, file: &FoundFile<'_>, counts: &Counts, _scope: &Scope<'_>) {
         let modified = match self.options.sort {
             Sort::Path => None,
-            Sort::Modified => match file.folder.modified(&file.path) {
+            Sort::Modified => match file.folder.modified(&file.path()) {
                 Ok(time) => Some(micros(time)),
                 Err(_unreadable) => {
                     Counts::add(&counts.unreadable);
@@ -241,7 +241,7 @@ impl Visit for Glob {
             },
         };
         Counts::add(&counts.searched);
-        let path = file.relative.clone();
+        let path = file.relative.to_owned();
         let is_past =
             |after: &Cursor| (Some(Reverse(after.line)), &after.path) >= (modified.map(Reverse), &path);
         if modified.is_some() && self.options.after.as_ref().is_some_and(is_past) {

@@ -2,6 +2,7 @@
 
 use crate::answer::{Coverage, Cursor, column, count_of, show};
 use crate::collect::Collector;
+use crate::content::Content;
 use crate::error::SearchError;
 use crate::limit::{
     ANSWER_BYTES_MAX, CONTEXT_LINES_MAX, FILE_BYTES_MAX, Limit, PATTERN_BYTES_MAX, REGEX_BYTES_MAX,
@@ -11,13 +12,13 @@ use crate::pattern;
 use crate::query::{ToText, Tool, check_range, default_path, default_results};
 use crate::root::Root;
 use crate::signature::{Need, Signature};
-use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length, open_sized};
+use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length};
 use grep_matcher::Matcher;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{
     BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkContextKind, SinkFinish, SinkMatch,
 };
-use orchestrator_worker::{Buffers, Scope};
+use orchestrator_worker::Scope;
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -263,9 +264,8 @@ impl Tool for Grep {
     }
 }
 
-/// The longest pattern and the largest file that are dealt with on the caller's thread.
+/// The longest pattern that is dealt with on the caller's thread.
 const BRIEF_PATTERN_BYTES_MAX: usize = 256;
-const BRIEF_BYTES_MAX: u64 = 64 * 1024;
 
 impl Grep {
     fn is_open_to(&self, relative: &str) -> bool {
@@ -278,20 +278,20 @@ impl Grep {
 
     fn search(
         &self,
-        file: &FoundFile,
+        file: &FoundFile<'_>,
         Kit { searcher, matcher }: &mut Kit,
         counts: &Counts,
         scope: &Scope<'_>,
     ) {
         let matcher = &*matcher;
-        let Some((opened, size_bytes)) = open_sized(file, FILE_BYTES_MAX, counts) else { return };
-        if size_bytes > BRIEF_BYTES_MAX && scope.is_borrowed() {
+        let Some(content) = Content::open(file, FILE_BYTES_MAX, counts) else { return };
+        if matches!(content, Content::Large(..)) && scope.is_borrowed() {
             return scope.leave();
         }
         let mut sink = Collect {
             grep: self,
             matcher,
-            path: &file.relative,
+            path: file.relative,
             scope,
             matches: Vec::new(),
             size_bytes: 0,
@@ -300,7 +300,7 @@ impl Grep {
             is_binary: false,
         };
         let fresh = || self.searcher.build();
-        let searched = search_file(opened, size_bytes, scope, (searcher, matcher), fresh, &mut sink);
+        let searched = search_content(content, scope, (searcher, matcher), fresh, &mut sink);
         if searched.is_err() {
             // Unless the reader was stopped, which the job's end tells, the file could not be read to its end.
             if !scope.is_stopped() {
@@ -311,14 +311,13 @@ impl Grep {
         let Collect { matches, size_bytes, count, is_binary, .. } = sink;
         Counts::add(if is_binary { &counts.binary } else { &counts.searched });
         match self.options.output {
-            Output::Lines => {
-                self.lines.offer(file.relative.clone(), matches, size_bytes);
-            }
+            Output::Lines if matches.is_empty() => {}
+            Output::Lines => self.lines.offer(file.relative.to_owned(), matches, size_bytes),
             Output::Files | Output::Counts if count > 0 && !is_binary => {
                 let count = (self.options.output == Output::Counts).then_some(count);
-                let found = FileMatch { path: file.relative.clone(), count };
+                let found = FileMatch { path: file.relative.to_owned(), count };
                 let size_bytes = file_bytes(&found);
-                self.files.offer(file.relative.clone(), vec![found], size_bytes);
+                self.files.offer(file.relative.to_owned(), vec![found], size_bytes);
             }
             Output::Files | Output::Counts => {}
         }
@@ -344,7 +343,7 @@ impl Visit for Grep {
         signature.may_have(&self.need)
     }
 
-    fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
+    fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {
         let idle = self.idle.lock().pop();
         let mut kit =
             idle.unwrap_or_else(|| Kit { searcher: self.searcher.build(), matcher: self.matcher.clone() });
@@ -499,9 +498,6 @@ pub(crate) fn file_bytes(found: &FileMatch) -> usize {
     found.path.len() + 32
 }
 
-/// What small files are read into.
-static BUFFERS: Buffers = Buffers::new();
-
 /// Returns whether the bytes of a file are text as they are: without NUL, and without a mark of their encoding.
 fn is_plain(bytes: &[u8]) -> bool {
     let has_mark = matches!(bytes, [0xef, 0xbb, 0xbf, ..] | [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
@@ -510,26 +506,20 @@ fn is_plain(bytes: &[u8]) -> bool {
 
 /// Searches a file with `searcher` and `matcher`, a large one with a `fresh` searcher: how much one that was used reads at
 /// a time depends on the lines it has seen, and so would what is found in a file before it turns out to be binary.
-pub(crate) fn search_file<S: Sink<Error = io::Error>>(
-    file: File,
-    size_bytes: u64,
+pub(crate) fn search_content<S: Sink<Error = io::Error>>(
+    content: Content,
     scope: &Scope<'_>,
     (searcher, matcher): (&mut Searcher, &RegexMatcher),
     fresh: impl FnOnce() -> Searcher,
     sink: S,
 ) -> Result<(), io::Error> {
-    let mut reader = StoppableReader { file: file.take(FILE_BYTES_MAX), scope };
-    let buffer = usize::try_from(size_bytes).ok().and_then(|size_bytes| BUFFERS.take(size_bytes));
-    match buffer {
-        Some(mut buffer) if !buffer.is_empty() => {
-            let read_bytes = reader.fill(&mut buffer)?;
-            if read_bytes == buffer.len() && is_plain(&buffer) {
-                searcher.search_slice(matcher, &buffer, sink)
-            } else {
-                fresh().search_reader(matcher, (&buffer[..read_bytes]).chain(reader), sink)
-            }
+    match content {
+        Content::Small(bytes) if is_plain(&bytes) => searcher.search_slice(matcher, &bytes, sink),
+        Content::Small(bytes) => fresh().search_reader(matcher, &*bytes, sink),
+        Content::Large(file, _) => {
+            let reader = StoppableReader { file: file.take(FILE_BYTES_MAX), scope };
+            fresh().search_reader(matcher, reader, sink)
         }
-        Some(_) | None => fresh().search_reader(matcher, reader, sink),
     }
 }
 
@@ -537,22 +527,6 @@ pub(crate) fn search_file<S: Sink<Error = io::Error>>(
 struct StoppableReader<'a> {
     file: io::Take<File>,
     scope: &'a Scope<'a>,
-}
-
-impl StoppableReader<'_> {
-    /// Reads into all of `buffer`, or to the end; returns how much.
-    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut read_bytes = 0;
-        while read_bytes < buffer.len() {
-            match self.read(&mut buffer[read_bytes..]) {
-                Ok(0) => break,
-                Ok(count) => read_bytes += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(read_bytes)
-    }
 }
 
 impl Read for StoppableReader<'_> {

@@ -29,6 +29,7 @@
 mod above;
 mod answer;
 mod collect;
+mod content;
 pub mod diff;
 mod edit;
 mod error;

@@ -4,13 +4,14 @@
 
 use crate::answer::{Coverage, Cursor, column, count_of, show};
 use crate::collect::Collector;
+use crate::content::Content;
 use crate::error::SearchError;
-use crate::grep::{FileMatch, Match, Output, Syntax, compile, file_bytes, match_bytes, search_file};
+use crate::grep::{FileMatch, Match, Output, Syntax, compile, file_bytes, match_bytes, search_content};
 use crate::limit::{ANSWER_BYTES_MAX, FILE_BYTES_MAX, Limit, PATTERNS_MAX, RESULTS_MAX};
 use crate::query::{ToText, Tool, check_range, default_path};
 use crate::root::Root;
 use crate::signature::{Need, Signature};
-use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length, open_sized};
+use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length};
 use grep_matcher::Matcher;
 use grep_regex::RegexMatcher;
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkFinish, SinkMatch};
@@ -237,20 +238,20 @@ impl Tool for Mgrep {
 }
 
 impl Mgrep {
-    fn search(&self, file: &FoundFile, kit: &mut Kit, counts: &Counts, scope: &Scope<'_>) {
-        let Some((opened, size_bytes)) = open_sized(file, FILE_BYTES_MAX, counts) else { return };
-        let open = self.needles.iter().map(|needle| needle.is_open_to(self.output, &file.relative));
+    fn search(&self, file: &FoundFile<'_>, kit: &mut Kit, counts: &Counts, scope: &Scope<'_>) {
+        let Some(content) = Content::open(file, FILE_BYTES_MAX, counts) else { return };
+        let open = self.needles.iter().map(|needle| needle.is_open_to(self.output, file.relative));
         let mut sink = Collect {
             mgrep: self,
             matchers: &kit.each,
-            path: &file.relative,
+            path: file.relative,
             scope,
             found: open.map(|is_open| Found { is_open, ..Found::default() }).collect(),
             is_binary: false,
         };
         let fresh = || self.searcher.build();
         let used = (&mut kit.searcher, &kit.any);
-        if search_file(opened, size_bytes, scope, used, fresh, &mut sink).is_err() {
+        if search_content(content, scope, used, fresh, &mut sink).is_err() {
             // Unless the reader was stopped, which the job's end tells, the file could not be read to its end.
             if !scope.is_stopped() {
                 Counts::add(&counts.unreadable);
@@ -261,12 +262,15 @@ impl Mgrep {
         Counts::add(if is_binary { &counts.binary } else { &counts.searched });
         for (needle, found) in self.needles.iter().zip(found) {
             match self.output {
-                Output::Lines => needle.lines.offer(file.relative.clone(), found.matches, found.size_bytes),
+                Output::Lines if found.matches.is_empty() => {}
+                Output::Lines => {
+                    needle.lines.offer(file.relative.to_owned(), found.matches, found.size_bytes)
+                }
                 Output::Files | Output::Counts if found.count > 0 && !is_binary => {
                     let count = (self.output == Output::Counts).then_some(found.count);
-                    let item = FileMatch { path: file.relative.clone(), count };
+                    let item = FileMatch { path: file.relative.to_owned(), count };
                     let size_bytes = file_bytes(&item);
-                    needle.files.offer(file.relative.clone(), vec![item], size_bytes);
+                    needle.files.offer(file.relative.to_owned(), vec![item], size_bytes);
                 }
                 Output::Files | Output::Counts => {}
             }
@@ -287,7 +291,7 @@ impl Visit for Mgrep {
         signature.may_have(&self.need)
     }
 
-    fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
+    fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {
         let idle = self.idle.lock().pop();
         let mut kit = idle.unwrap_or_else(|| Kit {
             searcher: self.searcher.build(),

@@ -3,15 +3,17 @@
 //! Without `apply` a call changes nothing and shows what it would change.
 
 use crate::answer::count_of;
+use crate::content::Content;
 use crate::diff::{CONTEXT_LINES_DEFAULT, Unified};
 use crate::edit::{Edit, Original, write_all};
 use crate::error::SearchError;
 use crate::limit::{
-    ANSWER_BYTES_MAX, EDIT_BYTES_MAX, EDIT_FILES_MAX, Limit, PATTERN_BYTES_MAX, REGEX_BYTES_MAX,
+    ANSWER_BYTES_MAX, EDIT_BYTES_MAX, EDIT_FILE_BYTES_MAX, EDIT_FILES_MAX, Limit, PATTERN_BYTES_MAX,
+    REGEX_BYTES_MAX,
 };
 use crate::query::{ToText, Tool, default_path, stopped};
 use crate::root::{Located, Root};
-use crate::walk::{Counts, Filter, FoundFile, Search, Skipped, Visit, Walk, check_length, open_counted};
+use crate::walk::{Counts, Filter, FoundFile, Search, Skipped, Visit, Walk, check_length};
 use orchestrator_worker::Scope;
 use parking_lot::Mutex;
 use regex::{Regex, RegexBuilder};
@@ -191,19 +193,17 @@ impl<R: Rewrite> Editing<R> {
         Ok(Walk::new(base, filter, Editing { root: root.clone(), apply, rewrite, planned }))
     }
 
-    fn plan(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) -> Result<(), SearchError> {
-        let Some(opened) = open_counted(file, crate::limit::EDIT_FILE_BYTES_MAX, counts) else {
-            return Ok(());
-        };
-        let mut bytes = Vec::new();
-        let is_read = std::io::Read::read_to_end(&mut { opened }, &mut bytes).is_ok();
-        let is_utf16 = matches!(bytes.as_slice(), [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]);
-        if is_read && !is_utf16 && !self.rewrite.may_match(&bytes) {
+    fn plan(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) -> Result<(), SearchError> {
+        let Some(content) = Content::open(file, EDIT_FILE_BYTES_MAX, counts) else { return Ok(()) };
+        let bytes = content.whole();
+        let is_utf16 =
+            bytes.as_ref().is_ok_and(|bytes| matches!(**bytes, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]));
+        if !is_utf16 && bytes.as_ref().is_ok_and(|bytes| !self.rewrite.may_match(bytes)) {
             Counts::add(&counts.searched);
             return Ok(());
         }
         drop(bytes);
-        let located = Located { folder: file.folder.clone(), path: file.path.clone(), is_folder: false };
+        let located = Located { folder: file.folder.clone(), path: file.path(), is_folder: false };
         let original = match Original::read(&self.root, located) {
             Ok(original) => original,
             Err(SearchError::NotText { .. }) => {
@@ -225,9 +225,9 @@ impl<R: Rewrite> Editing<R> {
         let mut planned = self.planned.lock();
         planned.size_bytes += text.len() as u64;
         if planned.size_bytes > EDIT_BYTES_MAX {
-            return Err(SearchError::TooLarge { path: file.relative.clone(), max: EDIT_BYTES_MAX });
+            return Err(SearchError::TooLarge { path: file.relative.to_owned(), max: EDIT_BYTES_MAX });
         }
-        planned.edits.insert(file.relative.clone(), (Edit { original, text }, replacements));
+        planned.edits.insert(file.relative.to_owned(), (Edit { original, text }, replacements));
         if planned.edits.len() > EDIT_FILES_MAX {
             return Err(SearchError::TooManyFiles { max: EDIT_FILES_MAX });
         }
@@ -275,7 +275,7 @@ impl<R: Rewrite> Visit for Editing<R> {
         self.rewrite.is_for(relative) && self.planned.lock().error.is_none()
     }
 
-    fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
+    fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {
         if let Err(error) = self.plan(file, counts, scope) {
             self.planned.lock().error.get_or_insert(error);
         }

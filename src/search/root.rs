@@ -3,8 +3,8 @@
 //! A [`Root`] holds a handle of the project's folder. Every file and folder below it is opened through that handle by
 //! `cap-std`, with `openat2` and `RESOLVE_BENEATH` where the system has it: no `..`, no absolute path and no link can
 //! lead out, also when another process swaps a folder for a link in the middle of a search. Links on the way to a path
-//! that a call names are resolved first, and what they lead to is opened in the same way. A walk follows no link; the
-//! files of a folder that it has read so are opened through the handle of that folder, by their names alone.
+//! that a call names are resolved first, and what they lead to is opened in the same way. A walk follows no link; what is
+//! in a folder that it has read so is opened through the handle of that folder, by its name alone.
 //!
 //! Folders outside the project are reached through a handle of their own, and only those that the host has granted.
 //!
@@ -14,6 +14,8 @@
 use crate::error::SearchError;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, FileType, OpenOptions};
+#[cfg(target_os = "linux")]
+use rustix::fs::{Mode, OFlags, openat};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -275,43 +277,12 @@ impl Folder {
     pub(crate) fn read(
         &self,
         path: &Path,
-        mut take: impl FnMut(io::Result<Entry>) -> bool,
+        take: impl FnMut(io::Result<Entry>) -> bool,
     ) -> io::Result<Option<Opened>> {
-        /// Large folders are read in few calls.
-        const BUFFER_BYTES: usize = 32 * 1024;
         use cap_std::fs::OpenOptionsExt;
-        use rustix::fs::{AtFlags, FileType, RawDir, statat};
-        use std::os::unix::ffi::OsStrExt;
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW);
-        let handle = self.handle.open_with(self.below(path)?, &options)?;
-        let mut buffer = [std::mem::MaybeUninit::uninit(); BUFFER_BYTES];
-        let mut entries = RawDir::new(&handle, &mut buffer);
-        while let Some(entry) = entries.next() {
-            let entry = entry.map_err(io::Error::from).and_then(|entry| {
-                let name = entry.file_name();
-                let mut file_type = entry.file_type();
-                // Not every file system says it.
-                if file_type == FileType::Unknown {
-                    let stat = statat(&handle, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                    file_type = FileType::from_raw_mode(stat.st_mode);
-                }
-                let kind = if file_type == FileType::Directory {
-                    Kind::Folder
-                } else if file_type == FileType::RegularFile {
-                    Kind::File
-                } else {
-                    Kind::Special
-                };
-                Ok(Entry { name: OsStr::from_bytes(name.to_bytes()).to_owned(), kind })
-            });
-            let is_itself = entry.as_ref().is_ok_and(|entry| entry.name == "." || entry.name == "..");
-            let is_last = entry.is_err();
-            if !is_itself && !take(entry) || is_last {
-                break;
-            }
-        }
-        Ok(Opened::new(handle))
+        read_entries(self.handle.open_with(self.below(path)?, &options)?.into_std(), take)
     }
 
     /// Reads the folder at `path`, which is absolute and this folder or below it, until `take` returns false. An entry
@@ -402,16 +373,16 @@ const OPENED_MAX: usize = 256;
 #[cfg(target_os = "linux")]
 static OPENED: AtomicUsize = AtomicUsize::new(0);
 
-/// A folder that a walk has read. To open its files by their names alone spares the system the way to it, a quarter of
+/// A folder that a walk has read. To open what is in it by its name alone spares the system the way to it, a quarter of
 /// what a search of small files takes.
 #[cfg(target_os = "linux")]
 pub(crate) struct Opened {
-    handle: cap_std::fs::File,
+    handle: File,
 }
 
 #[cfg(target_os = "linux")]
 impl Opened {
-    fn new(handle: cap_std::fs::File) -> Option<Opened> {
+    fn new(handle: File) -> Option<Opened> {
         if OPENED.fetch_add(1, Relaxed) < OPENED_MAX {
             return Some(Opened { handle });
         }
@@ -421,13 +392,74 @@ impl Opened {
 
     /// Opens the regular file `name` of this folder, as [`Folder::open_file`] does.
     pub(crate) fn open_file(&self, name: &OsStr) -> io::Result<(File, u64)> {
-        use rustix::fs::{Mode, OFlags};
-        if name.as_encoded_bytes().contains(&b'/') || name == ".." {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"));
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        regular(rustix::fs::openat(&self.handle, name, flags, Mode::empty())?.into())
+        regular(self.open(name, OFlags::NONBLOCK)?)
     }
+
+    /// Opens the file `name` of this folder, of which its listing said that it is regular, and reads its beginning, until
+    /// `buffer` is full or the file ends. Returns how much was read.
+    ///
+    /// A large search asks for the size and the kind of each file no more than it must. What is read at a place, as here,
+    /// is neither a folder, a pipe, a socket nor a terminal: the system refuses that.
+    pub(crate) fn read_start(&self, name: &OsStr, buffer: &mut [u8]) -> io::Result<(File, usize)> {
+        let file = self.open(name, OFlags::NONBLOCK)?;
+        let read_bytes = rustix::io::retry_on_intr(|| rustix::io::pread(&file, &mut *buffer, 0))?;
+        Ok((file, read_bytes))
+    }
+
+    /// Reads the folder `name` of this folder, as [`Folder::read`] does.
+    pub(crate) fn read(
+        &self,
+        name: &OsStr,
+        take: impl FnMut(io::Result<Entry>) -> bool,
+    ) -> io::Result<Option<Opened>> {
+        read_entries(self.open(name, OFlags::DIRECTORY)?, take)
+    }
+
+    fn open(&self, name: &OsStr, flags: OFlags) -> io::Result<File> {
+        if name.as_encoded_bytes().contains(&b'/') || name == ".." {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name"));
+        }
+        let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(&self.handle, name, flags, Mode::empty())?.into())
+    }
+}
+
+/// Reads the entries of an open folder until `take` returns false, as [`Folder::read`] says.
+#[cfg(target_os = "linux")]
+fn read_entries(handle: File, mut take: impl FnMut(io::Result<Entry>) -> bool) -> io::Result<Option<Opened>> {
+    /// Large folders are read in few calls.
+    const BUFFER_BYTES: usize = 32 * 1024;
+    use rustix::fs::{AtFlags, FileType, RawDir, statat};
+    use std::os::unix::ffi::OsStrExt;
+    let mut buffer = [std::mem::MaybeUninit::uninit(); BUFFER_BYTES];
+    let mut entries = RawDir::new(&handle, &mut buffer);
+    while let Some(entry) = entries.next() {
+        if entry.as_ref().is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")) {
+            continue;
+        }
+        let entry = entry.map_err(io::Error::from).and_then(|entry| {
+            let name = entry.file_name();
+            let mut file_type = entry.file_type();
+            // Not every file system says it.
+            if file_type == FileType::Unknown {
+                let stat = statat(&handle, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                file_type = FileType::from_raw_mode(stat.st_mode);
+            }
+            let kind = if file_type == FileType::Directory {
+                Kind::Folder
+            } else if file_type == FileType::RegularFile {
+                Kind::File
+            } else {
+                Kind::Special
+            };
+            Ok(Entry { name: OsStr::from_bytes(name.to_bytes()).to_owned(), kind })
+        });
+        let is_last = entry.is_err();
+        if !take(entry) || is_last {
+            break;
+        }
+    }
+    Ok(Opened::new(handle))
 }
 
 #[cfg(target_os = "linux")]
@@ -446,6 +478,14 @@ impl Opened {
     pub(crate) fn open_file(&self, _name: &OsStr) -> io::Result<(File, u64)> {
         match *self {}
     }
+
+    pub(crate) fn read(
+        &self,
+        _name: &OsStr,
+        _take: impl FnMut(io::Result<Entry>) -> bool,
+    ) -> io::Result<Option<Opened>> {
+        match *self {}
+    }
 }
 
 /// Opens a file of ignore rules that lies outside every folder with a handle; see the module's documentation.
@@ -461,7 +501,7 @@ pub(crate) fn open_outside(path: &Path) -> io::Result<(File, u64)> {
 }
 
 /// Refuses what is not a regular file. Returns its size too.
-fn regular(file: File) -> io::Result<(File, u64)> {
+pub(crate) fn regular(file: File) -> io::Result<(File, u64)> {
     // Asks for less than the standard library does; a large search feels it.
     #[cfg(target_os = "linux")]
     let (is_file, size_bytes) = {
@@ -475,5 +515,61 @@ fn regular(file: File) -> io::Result<(File, u64)> {
         Ok((file, size_bytes))
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, FileType, mknodat};
+    use std::fs::{create_dir, write};
+    use std::os::unix::fs::symlink;
+
+    /// Breaks if something that was put in the place of a file or folder after its listing is read, or followed.
+    #[test]
+    fn what_has_changed_since_the_listing_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let root = Root::open(folder.path()).unwrap();
+        let project = root.project();
+        let opened = project.read(project.path(), |_| true).unwrap().unwrap();
+        let mut buffer = [0; 8];
+        let mut start =
+            |name: &str| opened.read_start(OsStr::new(name), &mut buffer).map(|(_, read_bytes)| read_bytes);
+
+        write(at("file"), "text").unwrap();
+        assert_eq!(start("file").unwrap(), 4);
+        create_dir(at("folder")).unwrap();
+        symlink("file", at("link")).unwrap();
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, at("pipe"), FileType::Fifo, mode, 0).unwrap();
+        mknodat(CWD, at("socket"), FileType::Socket, mode, 0).unwrap();
+        // So that there is something in it.
+        let mut pipe = File::options().read(true).write(true).open(at("pipe")).unwrap();
+        io::Write::write_all(&mut pipe, b"text").unwrap();
+        for name in ["folder", "link", "pipe", "socket", "..", "folder/../file", "none"] {
+            assert!(start(name).is_err(), "{name}");
+        }
+        let mut left = [0; 4];
+        io::Read::read_exact(&mut pipe, &mut left).unwrap();
+        assert_eq!(&left, b"text", "nothing was taken out of it");
+
+        symlink("folder", at("way")).unwrap();
+        assert!(opened.read(OsStr::new("folder"), |_| true).is_ok());
+        for name in ["way", "..", "file", "pipe"] {
+            assert!(opened.read(OsStr::new(name), |_| true).is_err(), "{name}");
+        }
+    }
+
+    /// Breaks if a folder is not known by the path that it has, whatever way led to it.
+    #[test]
+    fn a_root_is_where_its_links_lead() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap().join("gone (deleted)");
+        create_dir(&real).unwrap();
+        symlink("gone (deleted)", folder.path().join("link")).unwrap();
+        assert_eq!(Root::open(&folder.path().join("link")).unwrap().path(), real);
+        assert_eq!(Root::open(&folder.path().join("link/../link/.")).unwrap().path(), real);
+        assert_eq!(Root::open(&folder.path().join("none")).unwrap_err().code(), "SEARCH_BAD_ROOT");
     }
 }

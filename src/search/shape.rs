@@ -3,11 +3,12 @@
 //! Parsing is what takes the time, so a file is parsed only when it holds all the names that the shape needs. Compiling
 //! and comparing recurse, so what is nested too deeply is refused before: a stack that overflows takes the host with it.
 
+use crate::content::Content;
 use crate::error::SearchError;
 use crate::limit::{PATTERN_BYTES_MAX, PATTERN_DEPTH_MAX, SYNTAX_DEPTH_MAX, SYNTAX_FILE_BYTES_MAX};
 use crate::signature::Need;
 use crate::text::decode_lossy;
-use crate::walk::{Counts, FoundFile, check_length, open_counted};
+use crate::walk::{Counts, FoundFile, check_length};
 use ast_grep_config::{GlobalRules, Rule, RuleConfig, from_yaml_string};
 use ast_grep_core::matcher::PatternNode;
 use ast_grep_core::tree_sitter::StrDoc;
@@ -18,7 +19,6 @@ use memchr::memmem::Finder;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io::Read;
 use std::ops::ControlFlow::{Break, Continue};
 use std::path::Path;
 use tree_sitter::{ParseOptions, ParseState, Parser};
@@ -488,36 +488,28 @@ fn required_of_rule(rule: &Rule, language: SupportLang) -> Required {
 /// Reads the text of a file for parsing. `None`, and counted, when it cannot be had, or when `may_match` says no to its
 /// bytes.
 pub(crate) fn read_source(
-    file: &FoundFile,
+    file: &FoundFile<'_>,
     counts: &Counts,
     may_match: impl Fn(&[u8]) -> bool,
 ) -> Option<String> {
-    thread_local! {
-        /// Kept from file to file: most are given up after a look, and fresh memory would cost more than that.
-        static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    let Ok(bytes) = Content::open(file, SYNTAX_FILE_BYTES_MAX, counts)?.whole() else {
+        Counts::add(&counts.unreadable);
+        return None;
+    };
+    let is_utf16 = matches!(*bytes, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]);
+    if !is_utf16 && !may_match(&bytes) {
+        Counts::add(if bytes.contains(&0) { &counts.binary } else { &counts.searched });
+        return None;
     }
-    let opened = open_counted(file, SYNTAX_FILE_BYTES_MAX, counts)?;
-    BYTES.with_borrow_mut(|bytes| {
-        bytes.clear();
-        if opened.take(SYNTAX_FILE_BYTES_MAX).read_to_end(bytes).is_err() {
-            Counts::add(&counts.unreadable);
-            return None;
-        }
-        let is_utf16 = matches!(bytes.as_slice(), [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]);
-        if !is_utf16 && !may_match(bytes) {
-            Counts::add(if bytes.contains(&0) { &counts.binary } else { &counts.searched });
-            return None;
-        }
-        let Some(source) = decode_lossy(bytes) else {
-            Counts::add(&counts.binary);
-            return None;
-        };
-        if is_utf16 && !may_match(source.as_bytes()) {
-            Counts::add(&counts.searched);
-            return None;
-        }
-        Some(source.into_owned())
-    })
+    let Some(source) = decode_lossy(&bytes) else {
+        Counts::add(&counts.binary);
+        return None;
+    };
+    if is_utf16 && !may_match(source.as_bytes()) {
+        Counts::add(&counts.searched);
+        return None;
+    }
+    Some(source.into_owned())
 }
 
 /// Returns whether the syntax tree is nested deeper than `depth_max`. Does not recurse.

@@ -1,11 +1,12 @@
 //! What a tree holds: files, bytes and lines by language, and the largest files.
 
 use crate::answer::{Coverage, count_of};
+use crate::content::Content;
 use crate::error::SearchError;
 use crate::limit::FILE_BYTES_MAX;
 use crate::query::{ToText, Tool, check_range, default_path};
 use crate::root::Root;
-use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, open_counted};
+use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk};
 use gengo_language::Language;
 use orchestrator_worker::Scope;
 use parking_lot::Mutex;
@@ -170,7 +171,7 @@ impl Tool for FileStats {
 }
 
 /// What one file holds.
-struct Content {
+struct Measured {
     bytes: u64,
     lines: u64,
     is_binary: bool,
@@ -178,8 +179,8 @@ struct Content {
 }
 
 /// Reads a file to its end, a piece at a time. `None` when it cannot be read, or the job was stopped.
-fn measure(relative: &str, mut file: impl Read, buffer: &mut [u8], scope: &Scope<'_>) -> Option<Content> {
-    let mut content = Content { bytes: 0, lines: 0, is_binary: false, language: String::new() };
+fn measure(relative: &str, mut file: impl Read, buffer: &mut [u8], scope: &Scope<'_>) -> Option<Measured> {
+    let mut content = Measured { bytes: 0, lines: 0, is_binary: false, language: String::new() };
     let mut last = b'\n';
     loop {
         if scope.is_stopped() {
@@ -219,13 +220,18 @@ impl Visit for FileStats {
         true
     }
 
-    fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
-        let Some(opened) = open_counted(file, FILE_BYTES_MAX, counts) else { return };
+    fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {
+        let Some(content) = Content::open(file, FILE_BYTES_MAX, counts) else { return };
         let idle = self.idle.lock().pop();
         let mut buffer = idle.unwrap_or_else(|| vec![0; CHUNK_BYTES]);
-        let content = measure(&file.relative, opened.take(FILE_BYTES_MAX), &mut buffer, scope);
+        let measured = match content {
+            Content::Small(bytes) => measure(file.relative, &*bytes, &mut buffer, scope),
+            Content::Large(opened, _) => {
+                measure(file.relative, opened.take(FILE_BYTES_MAX), &mut buffer, scope)
+            }
+        };
         self.idle.lock().push(buffer);
-        let Some(Content { bytes, lines, is_binary, language }) = content else {
+        let Some(Measured { bytes, lines, is_binary, language }) = measured else {
             if !scope.is_stopped() {
                 Counts::add(&counts.unreadable);
             }
@@ -238,7 +244,7 @@ impl Visit for FileStats {
         stats.files += 1;
         stats.bytes += bytes;
         stats.lines += lines;
-        sums.largest.insert(LargeFile { bytes, path: file.relative.clone(), lines });
+        sums.largest.insert(LargeFile { bytes, path: file.relative.to_owned(), lines });
         if sums.largest.len() > self.largest_max {
             sums.largest.pop_first();
         }

@@ -266,7 +266,7 @@ impl Visit for Structural {
         signature.may_have(self.shape.need())
     }
 
-    fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
+    fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {
         let Some(source) = read_source(file, counts, |bytes| self.shape.may_match(bytes)) else { return };
         let Some(tree) = self.shape.parse(&source, &|| scope.is_stopped()) else {
             if !scope.is_stopped() {
@@ -279,7 +279,7 @@ impl Visit for Structural {
         let (mut size_bytes, mut start) = (0, Place::default());
         self.shape.each_match(&tree, |found| {
             start = start.moved_to(&source, found.range().start);
-            if self.after.as_ref().is_some_and(|after| after.covers(&file.relative, start.line, start.column))
+            if self.after.as_ref().is_some_and(|after| after.covers(file.relative, start.line, start.column))
             {
                 return true;
             }
@@ -290,7 +290,7 @@ impl Visit for Structural {
             {
                 return false;
             }
-            let found = self.show(&file.relative, start, start.moved_to(&source, found.range().end), &found);
+            let found = self.show(file.relative, start, start.moved_to(&source, found.range().end), &found);
             size_bytes += match_bytes(&found);
             matches.push(found);
             !scope.is_stopped()
@@ -298,7 +298,7 @@ impl Visit for Structural {
         if !scope.is_stopped() {
             // A rule may match a node by another that stands before it.
             matches.sort_by_key(|found| (found.line, found.column));
-            self.found.offer(file.relative.clone(), matches, size_bytes);
+            self.found.offer(file.relative.to_owned(), matches, size_bytes);
         }
     }
 }

@@ -404,8 +404,8 @@ impl Visit for Symbols {
             && self.found.is_open_to(|last| relative > last.as_str())
     }
 
-    fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>) {
-        let Some(language) = queried(&file.path) else { return };
+    fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {
+        let Some(language) = queried(&file.path()) else { return };
         let Some(source) = read_source(file, counts, |_| true) else { return };
         // What is not in the text is not in a name either, and need not be parsed for.
         if self.name.as_ref().is_some_and(|name| !source.to_lowercase().contains(name.as_str())) {
@@ -424,15 +424,15 @@ impl Visit for Symbols {
                 && !self
                     .after
                     .as_ref()
-                    .is_some_and(|after| after.covers(&file.relative, symbol.line, symbol.column))
+                    .is_some_and(|after| after.covers(file.relative, symbol.line, symbol.column))
         };
         let symbols: Vec<Symbol> = symbols
             .into_iter()
             .filter(is_wanted)
-            .map(|symbol| Symbol { path: file.relative.clone(), ..symbol })
+            .map(|symbol| Symbol { path: file.relative.to_owned(), ..symbol })
             .collect();
         let size_bytes = symbols.iter().map(symbol_bytes).sum();
-        self.found.offer(file.relative.clone(), symbols, size_bytes);
+        self.found.offer(file.relative.to_owned(), symbols, size_bytes);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use encoding_rs::{UTF_16BE, UTF_16LE};
 use std::borrow::Cow;
+use std::io::{self, Read};
 
 /// How a file's text is written as bytes, told by its byte-order mark. Without one it is UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,20 @@ impl Encoding {
             Encoding::Utf16Be => units([0xFE, 0xFF], u16::to_be_bytes),
         }
     }
+}
+
+/// Reads into all of `buffer`, or to the end; returns how much. Where the size is known, the end need not be asked for.
+pub(crate) fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut read_bytes = 0;
+    while read_bytes < buffer.len() {
+        match reader.read(&mut buffer[read_bytes..]) {
+            Ok(0) => break,
+            Ok(count) => read_bytes += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read_bytes)
 }
 
 /// Returns the text of a file without its mark, odd bytes replaced; `None` for binary data, which is what holds a NUL.

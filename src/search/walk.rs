@@ -8,7 +8,7 @@
 use crate::error::SearchError;
 #[cfg(target_os = "linux")]
 use crate::index::{self, Folders, Indexed};
-use crate::limit::{FILE_BYTES_MAX, GLOB_BYTES_MAX, GLOBS_MAX, TREE_DEPTH_MAX};
+use crate::limit::{GLOB_BYTES_MAX, GLOBS_MAX, TREE_DEPTH_MAX};
 use crate::query::Work;
 use crate::root::{Entry, Folder, Kind, Located, Opened};
 use crate::rule::{RuleFiles, Rules};
@@ -21,7 +21,7 @@ use serde::Serialize;
 use std::cmp::Ordering;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 #[cfg(target_os = "linux")]
@@ -39,9 +39,6 @@ const BORROWED_GRAIN: Duration = Duration::from_micros(300);
 /// After how many entries of a folder it is asked whether they are still wanted.
 const ENTRIES_GRAIN: usize = 512;
 
-/// How much of a file too large to be searched is read, to tell whether it is text.
-const BINARY_HEAD_BYTES: u64 = 8 * 1024;
-
 /// What a walk is for. Methods are called from several workers at once.
 pub(crate) trait Visit: Send + Sync + 'static {
     /// Returns whether anything in the folder `relative` (ending in `/`) can matter.
@@ -58,7 +55,7 @@ pub(crate) trait Visit: Send + Sync + 'static {
     }
     /// Takes a file that was wanted. Counts it, as searched or as skipped, in `counts`; unless it leaves a borrowed thread
     /// ([`Scope::leave`]), since the file would take too long there. A worker visits it then.
-    fn visit(&self, file: &FoundFile, counts: &Counts, scope: &Scope<'_>);
+    fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>);
 }
 
 /// A visitor that sums up what it found.
@@ -74,23 +71,45 @@ pub(crate) trait Search: Visit {
 }
 
 /// A regular file, as the walk found it; it may have changed since.
-pub(crate) struct FoundFile {
+pub(crate) struct FoundFile<'a> {
     /// The folder through which it is opened.
-    pub(crate) folder: Folder,
-    /// Absolute, below `folder`.
-    pub(crate) path: PathBuf,
+    pub(crate) folder: &'a Folder,
     /// The path as shown: relative to the project, with `/`.
-    pub(crate) relative: String,
-    /// The folder in which it was found, through whose own handle it can be opened.
-    above: Option<Arc<Listed>>,
+    pub(crate) relative: &'a str,
+    place: Place<'a>,
 }
 
-impl FoundFile {
-    fn open(&self) -> std::io::Result<(File, u64)> {
-        let opened = self.above.as_ref().and_then(|above| above.opened.as_ref());
-        match opened.zip(self.path.file_name()) {
-            Some((opened, name)) => opened.open_file(name),
-            None => self.folder.open_file(&self.path),
+/// Where a file was found.
+enum Place<'a> {
+    /// At this absolute path, which the call named.
+    At(&'a Path),
+    /// By this name in a folder.
+    In(&'a Listed, &'a OsStr),
+}
+
+impl FoundFile<'_> {
+    /// Returns the absolute path.
+    pub(crate) fn path(&self) -> PathBuf {
+        match self.place {
+            Place::At(path) => path.to_owned(),
+            Place::In(above, name) => above.path.join(name),
+        }
+    }
+
+    /// Opens it. Returns its size too.
+    pub(crate) fn open(&self) -> io::Result<(File, u64)> {
+        match self.place {
+            Place::In(Listed { opened: Some(opened), .. }, name) => opened.open_file(name),
+            Place::In(..) | Place::At(_) => self.folder.open_file(&self.path()),
+        }
+    }
+
+    /// Opens it and reads its beginning, if it was found in a folder that is open. Returns how much was read.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn read_start(&self, buffer: &mut [u8]) -> Option<io::Result<(File, usize)>> {
+        match self.place {
+            Place::In(Listed { opened: Some(opened), .. }, name) => Some(opened.read_start(name, buffer)),
+            Place::In(..) | Place::At(_) => None,
         }
     }
 }
@@ -259,13 +278,13 @@ impl<V: Search> Work for Walk<V> {
             } else {
                 Rules::above(folder, path)
             };
-            self.work(vec![Step::Folder { path: path.clone(), above, depth: 0 }], scope);
+            self.work(vec![Step::Folder { place: None, rules: above, depth: 0 }], scope);
         } else {
-            let (folder, path, relative) = (folder.clone(), path.clone(), folder.show(path));
-            let file = FoundFile { folder, path, relative, above: None };
-            let is_left_out = self.filter.globs.matched(&file.path, false).is_ignore()
-                || self.filter.types.matched(&file.path, false).is_ignore();
-            if !is_left_out && self.visitor.wants_file(&file.relative) {
+            let relative = folder.show(path);
+            let is_left_out = self.filter.globs.matched(path, false).is_ignore()
+                || self.filter.types.matched(path, false).is_ignore();
+            if !is_left_out && self.visitor.wants_file(&relative) {
+                let file = FoundFile { folder, relative: &relative, place: Place::At(path) };
                 self.visitor.visit(&file, &self.counts, scope);
             }
             if scope.has_left() {
@@ -308,7 +327,7 @@ impl<V: Search> Walk<V> {
 
     /// Takes a folder from the index instead of reading it; returns false when it is not in there.
     #[cfg(target_os = "linux")]
-    fn take_indexed(&self, path: &Path, above: &Arc<Rules>, depth: usize, steps: &mut Vec<Step>) -> bool {
+    fn take_indexed(&self, path: &Path, rules: &Arc<Rules>, depth: usize, steps: &mut Vec<Step>) -> bool {
         let Some(folders) = self.index.get() else { return false };
         let below = self.base.folder.relative(path).unwrap_or(path);
         let Some(indexed) = folders.get(below) else { return false };
@@ -326,24 +345,22 @@ impl<V: Search> Walk<V> {
         self.counts.unreadable.fetch_add(*unreadable, Relaxed);
         let relative = self.base.folder.show(path);
         let listed = Arc::new(Listed { path: path.to_owned(), relative, opened: None });
+        let mut shown = Shown::of(&listed);
         for name in folders.iter().rev() {
-            let path = path.join(name);
-            let is_wanted = !(narrows && is_left_out(&path, true))
-                && self.visitor.wants_folder(&format!("{}/", listed.show(name)));
-            if !is_wanted {
+            if narrows && is_left_out(&path.join(name), true)
+                || !self.visitor.wants_folder(shown.folder(name))
+            {
             } else if depth >= TREE_DEPTH_MAX {
                 self.counts.below_depth.store(true, Relaxed);
             } else {
-                steps.push(Step::Folder { path, above: Arc::clone(above), depth: depth + 1 });
+                steps.push(Step::folder(&listed, name.clone(), rules, depth));
             }
         }
         let (mut searched, mut binary) = (0, 0);
-        let mut shown = listed.show(OsStr::new(""));
-        let folder_bytes = shown.len();
         for file in files.iter().rev() {
-            shown.truncate(folder_bytes);
-            push_shown(&mut shown, &file.name);
-            if narrows && is_left_out(&path.join(&file.name), false) || !self.visitor.wants_file(&shown) {
+            if narrows && is_left_out(&path.join(&file.name), false)
+                || !self.visitor.wants_file(shown.file(&file.name))
+            {
                 continue;
             }
             match &file.signature {
@@ -393,12 +410,13 @@ impl<V: Search> Walk<V> {
                 return;
             }
             match step {
-                Step::Folder { path, above, depth } => self.folder(path, &above, depth, &mut steps, scope),
+                Step::Folder { place, rules, depth } => self.folder(place, &rules, depth, &mut steps, scope),
                 Step::File { above, name } => {
-                    let relative = above.show(&name);
+                    let mut shown = Shown::of(&above);
+                    let relative = shown.file(&name);
                     // Since the file was found, others may have filled the answer with what comes before it.
-                    if self.visitor.wants_file(&relative) {
-                        self.visit(Arc::clone(&above), &name, relative, scope);
+                    if self.visitor.wants_file(relative) {
+                        self.visit(&above, &name, relative, scope);
                         if scope.has_left() {
                             steps.push(Step::File { above, name });
                         }
@@ -417,26 +435,29 @@ impl<V: Search> Walk<V> {
         }
     }
 
-    fn visit(&self, above: Arc<Listed>, name: &OsStr, relative: String, scope: &Scope<'_>) {
-        let (folder, path) = (self.base.folder.clone(), above.path.join(name));
-        let file = FoundFile { folder, path, relative, above: Some(above) };
+    fn visit(&self, above: &Listed, name: &OsStr, relative: &str, scope: &Scope<'_>) {
+        let file = FoundFile { folder: &self.base.folder, relative, place: Place::In(above, name) };
         self.visitor.visit(&file, &self.counts, scope);
     }
 
     /// Reads one folder, and adds its files and subfolders to `steps`, the first last.
     fn folder(
         &self,
-        path: PathBuf,
+        place: Option<(Arc<Listed>, OsString)>,
         above: &Arc<Rules>,
         depth: usize,
         steps: &mut Vec<Step>,
         scope: &Scope<'_>,
     ) {
+        let path = match &place {
+            Some((above, name)) => above.path.join(name),
+            None => self.base.path.clone(),
+        };
         let relative = self.base.folder.show(&path);
         // Since the folder was found, others may have filled the answer with what comes before it; and while a large one
         // is read they may.
-        let is_over =
-            || scope.is_stopped() || depth > 0 && !self.visitor.wants_folder(&format!("{relative}/"));
+        let with_slash = format!("{relative}/");
+        let is_over = || scope.is_stopped() || depth > 0 && !self.visitor.wants_folder(&with_slash);
         if is_over() {
             return;
         }
@@ -448,21 +469,26 @@ impl<V: Search> Walk<V> {
         let mut entries = Vec::new();
         let (mut is_left, mut is_long) = (false, false);
         let mut unreadable = 0;
-        let read = self.base.folder.read(&path, |entry| {
+        let take = |entry| {
             match entry {
-                Ok(entry) => {
-                    rule_files.note(&entry.name);
-                    entries.push(entry);
+                Ok(Entry { name, kind }) => {
+                    rule_files.note(&name);
+                    entries.push(Entry { name, kind });
                 }
                 Err(_unreadable) => unreadable += 1,
             }
             is_left = entries.len() % ENTRIES_GRAIN == 0 && is_over();
             is_long = entries.len() >= ENTRIES_GRAIN && scope.is_borrowed();
             !is_left && !is_long
-        });
+        };
+        let above_it = place.as_ref().and_then(|(above, name)| above.opened.as_ref().zip(Some(name)));
+        let read = match above_it {
+            Some((above, name)) => above.read(name, take),
+            None => self.base.folder.read(&path, take),
+        };
         if is_long || scope.is_borrowed() && rule_files.are_large(&path) {
             scope.leave();
-            return steps.push(Step::Folder { path, above: Arc::clone(above), depth });
+            return steps.push(Step::Folder { place, rules: Arc::clone(above), depth });
         }
         self.counts.unreadable.fetch_add(unreadable, Relaxed);
         let Ok(opened) = read else {
@@ -478,34 +504,37 @@ impl<V: Search> Walk<V> {
             above.with_folder(&self.base.folder, &path, rule_files)
         };
         entries.sort_unstable_by(|a, b| in_path_order(b, a));
-        let listed = Arc::new(Listed { path, relative: relative.clone(), opened });
+        let mut entry_path = path.clone();
+        let listed = Arc::new(Listed { path, relative, opened });
+        let mut shown = Shown::of(&listed);
         for (index, Entry { kind, name }) in entries.into_iter().enumerate() {
             if index % ENTRIES_GRAIN == ENTRIES_GRAIN - 1 && is_over() {
                 return;
             }
-            let relative = listed.show(&name);
             // What the visitor wants is soon said; the rules take longer.
-            if name == ".git" || kind == Kind::File && !self.visitor.wants_file(&relative) {
+            if name == ".git" || kind == Kind::File && !self.visitor.wants_file(shown.file(&name)) {
                 continue;
             }
-            let path = listed.path.join(&name);
             let is_hidden = name.as_encoded_bytes().first() == Some(&b'.');
-            if !self.filter.admits(&path, kind == Kind::Folder, is_hidden, &rules) {
+            entry_path.push(&name);
+            let is_admitted = self.filter.admits(&entry_path, kind == Kind::Folder, is_hidden, &rules);
+            entry_path.pop();
+            if !is_admitted {
                 continue;
             }
             if kind == Kind::Folder {
-                if !self.visitor.wants_folder(&format!("{relative}/")) {
+                if !self.visitor.wants_folder(shown.folder(&name)) {
                 } else if depth >= TREE_DEPTH_MAX {
                     self.counts.below_depth.store(true, Relaxed);
                 } else {
-                    steps.push(Step::Folder { path, above: Arc::clone(&rules), depth: depth + 1 });
+                    steps.push(Step::folder(&listed, name, &rules, depth));
                 }
             } else if kind == Kind::Special {
                 Counts::add(&self.counts.special);
             } else if self.visitor.is_slow() {
                 steps.push(Step::File { above: Arc::clone(&listed), name });
             } else {
-                self.visit(Arc::clone(&listed), &name, relative, scope);
+                self.visit(&listed, &name, shown.file(&name), scope);
             }
         }
     }
@@ -524,10 +553,19 @@ fn in_path_order(a: &Entry, b: &Entry) -> Ordering {
 
 /// Something that a walk has yet to do.
 enum Step {
-    /// A folder to be read, with the rules that hold in it from above.
-    Folder { path: PathBuf, above: Arc<Rules>, depth: usize },
+    /// A folder to be read: the folder it is in and its name, none for the walk's base; with the rules that hold in it
+    /// from above.
+    Folder { place: Option<(Arc<Listed>, OsString)>, rules: Arc<Rules>, depth: usize },
     /// A file to be visited.
     File { above: Arc<Listed>, name: OsString },
+}
+
+impl Step {
+    /// A subfolder of the folder `above`, in which `rules` hold and which is `depth` deep.
+    fn folder(above: &Arc<Listed>, name: OsString, rules: &Arc<Rules>, depth: usize) -> Step {
+        let place = Some((Arc::clone(above), name));
+        Step::Folder { place, rules: Arc::clone(rules), depth: depth + 1 }
+    }
 }
 
 /// A folder that was read.
@@ -538,16 +576,35 @@ struct Listed {
     opened: Option<Opened>,
 }
 
-impl Listed {
-    /// Returns the path of an entry as it is shown.
-    fn show(&self, name: &OsStr) -> String {
-        let mut shown = String::with_capacity(self.relative.len() + 1 + name.len());
-        if !self.relative.is_empty() {
-            shown.push_str(&self.relative);
-            shown.push('/');
+/// Paths of a folder's entries as they are shown, written one over the other.
+struct Shown {
+    text: String,
+    folder_bytes: usize,
+}
+
+impl Shown {
+    fn of(folder: &Listed) -> Shown {
+        // Room for most names.
+        let mut text = String::with_capacity(folder.relative.len() + 64);
+        if !folder.relative.is_empty() {
+            text.push_str(&folder.relative);
+            text.push('/');
         }
-        push_shown(&mut shown, name);
-        shown
+        Shown { folder_bytes: text.len(), text }
+    }
+
+    /// Returns the path of a file.
+    fn file(&mut self, name: &OsStr) -> &str {
+        self.text.truncate(self.folder_bytes);
+        push_shown(&mut self.text, name);
+        &self.text
+    }
+
+    /// Returns the path of a folder, which ends in `/`.
+    fn folder(&mut self, name: &OsStr) -> &str {
+        self.file(name);
+        self.text.push('/');
+        &self.text
     }
 }
 
@@ -556,30 +613,5 @@ fn push_shown(shown: &mut String, name: &OsStr) {
     match name.to_str() {
         Some(name) => shown.push_str(name),
         None => shown.push_str(&name.to_string_lossy()),
-    }
-}
-
-/// Opens a file the walk found, within `size_bytes_max`; counts it as skipped and returns `None` otherwise.
-pub(crate) fn open_counted(file: &FoundFile, size_bytes_max: u64, counts: &Counts) -> Option<File> {
-    open_sized(file, size_bytes_max, counts).map(|(file, _)| file)
-}
-
-/// As [`open_counted`], with the file's size.
-pub(crate) fn open_sized(file: &FoundFile, size_bytes_max: u64, counts: &Counts) -> Option<(File, u64)> {
-    debug_assert!(size_bytes_max <= FILE_BYTES_MAX, "no search reads more than the largest file");
-    match file.open() {
-        Ok((opened, size_bytes)) if size_bytes > size_bytes_max => {
-            // A large picture or program would not have been searched anyway, so nothing is missing from the answer.
-            let mut head = Vec::new();
-            let is_read = opened.take(BINARY_HEAD_BYTES).read_to_end(&mut head).is_ok();
-            let is_binary = is_read && head.contains(&0);
-            Counts::add(if is_binary { &counts.binary } else { &counts.too_large });
-            None
-        }
-        Ok(opened) => Some(opened),
-        Err(_unreadable) => {
-            Counts::add(&counts.unreadable);
-            None
-        }
     }
 }

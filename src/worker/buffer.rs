@@ -75,6 +75,13 @@ pub struct Buffer<'a> {
     bytes: Box<[u8]>,
 }
 
+impl Buffer<'_> {
+    /// Keeps its first `size_bytes` only.
+    pub fn truncate(&mut self, size_bytes: usize) {
+        self.size_bytes = self.size_bytes.min(size_bytes);
+    }
+}
+
 impl Deref for Buffer<'_> {
     type Target = [u8];
 
@@ -111,6 +118,9 @@ mod tests {
         let mut second = buffers.take(1_024).unwrap();
         second.fill(2);
         assert!(first.len() == 700 && first.iter().all(|byte| *byte == 1));
+        first.truncate(70);
+        first.truncate(7_000);
+        assert_eq!(first.len(), 70);
         drop((first, second));
         assert_eq!(buffers.take(1).unwrap().len(), 1);
         assert_eq!(buffers.counters(), BufferCounters { reused: 1, fresh: 2 });
