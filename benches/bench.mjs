@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { install } from "../scripts/install.mjs"
 
-const HELP = `Measures the native tools against their peers, in turns in one run, and prints the medians.
+const HELP = `Measures the native tools against their peers, in turns of 50 ms in one run, and prints the medians of the calls.
 
   npm run bench                    all rows
   npm run bench -- grep glob       the rows whose names begin so

@@ -3,7 +3,11 @@ import { readFileSync } from "node:fs"
 import { performance } from "node:perf_hooks"
 
 const ROUNDS_MIN = 5
-const ROUNDS_MAX = 300
+/**
+ * How long a turn lasts: one call, or as many as fit. All sides have turns of the same length, so that none is measured
+ * with the caches that another has just filled with its own.
+ */
+const TURN_MS = 50
 const WARM_UPS = 2
 
 /**
@@ -16,10 +20,10 @@ const WARM_UPS = 2
  * Checks that all sides have the same number of hits, then runs them in turns for `seconds`.
  *
  * @param {Side[]} sides
- * @param {{ seconds: number, calls?: number }} options `calls`: how many calls, one after another, make one sample
- * @returns {Promise<{ medians: number[], hits: number, rounds: number }>} medians in milliseconds a call, by side
+ * @param {{ seconds: number }} options
+ * @returns {Promise<{ medians: number[], hits: number }>} medians in milliseconds a call, by side
  */
-export async function interleave(sides, { seconds, calls = 1 }) {
+export async function interleave(sides, { seconds }) {
   const hits = []
   for (const { run } of sides) {
     for (let index = 1; index < WARM_UPS; index++) await run()
@@ -31,18 +35,21 @@ export async function interleave(sides, { seconds, calls = 1 }) {
   /** @type {number[][]} */
   const samples = sides.map(() => [])
   const end = performance.now() + seconds * 1000
-  let rounds = 0
-  while (rounds < ROUNDS_MIN || (rounds < ROUNDS_MAX && performance.now() < end)) {
+  for (let round = 0; round < ROUNDS_MIN || performance.now() < end; round++) {
     for (const offset of sides.keys()) {
       // Nobody is always the one who comes after the slowest.
-      const index = (offset + rounds) % sides.length
-      const started = performance.now()
-      for (let call = 0; call < calls; call++) await sides[index].run()
-      samples[index].push((performance.now() - started) / calls)
+      const index = (offset + round) % sides.length
+      const began = performance.now()
+      let now = began
+      do {
+        const started = now
+        await sides[index].run()
+        now = performance.now()
+        samples[index].push(now - started)
+      } while (now - began < TURN_MS)
     }
-    rounds++
   }
-  return { medians: samples.map(median), hits: hits[0], rounds }
+  return { medians: samples.map(median), hits: hits[0] }
 }
 
 /** @param {number[]} samples @returns {number} */
