@@ -110,6 +110,8 @@ struct Pattern {
     matcher: GlobMatcher,
     /// What every match ends with, which is sooner told than whether it is one.
     tail: String,
+    /// Whether all that ends so is a match.
+    is_tail_enough: bool,
     /// Whether names are matched, at any depth, and not paths.
     names_only: bool,
     /// What the folders on the way to a match are called, from the base on, as far as that is fixed.
@@ -137,13 +139,15 @@ impl Pattern {
         let fixed = folders.iter().take_while(is_fixed).map(|part| compile(part));
         let fixed = fixed.collect::<Result<Vec<_>, _>>()?;
         let is_open = fixed.len() < folders.len() || parts.last().is_some_and(|last| !is_fixed(&last));
+        let is_tail_enough = ["*", "**/*"].iter().any(|head| pattern.strip_prefix(head) == Some(tail));
         let (tail, names_only) = (tail.to_owned(), folders.is_empty());
-        Ok(Pattern { matcher, tail, names_only, folders: fixed, is_open })
+        Ok(Pattern { matcher, tail, is_tail_enough, names_only, folders: fixed, is_open })
     }
 
     fn matches(&self, below: &str) -> bool {
         below.ends_with(&self.tail)
-            && self.matcher.is_match(if self.names_only { file_name(below) } else { below })
+            && (self.is_tail_enough
+                || self.matcher.is_match(if self.names_only { file_name(below) } else { below }))
     }
 
     /// Returns whether the folder `below`, which ends in `/` unless it is the base, can hold a match.
