@@ -27,7 +27,7 @@ use orchestrator_worker::{Scope, Watch};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 use std::io;
@@ -130,17 +130,13 @@ fn failed(reason: &str) -> SearchError {
 
 // --- The meter ---
 
-/// What a call has used. One call runs on a thread at a time.
-struct Meter {
-    watch: Watch,
-    steps: u32,
-    memory_bytes: usize,
-    /// The address from which the stack grows.
-    stack_from: usize,
-}
-
 thread_local! {
-    static METER: RefCell<Option<Meter>> = const { RefCell::new(None) };
+    // One call runs on a thread at a time. What every step looks at has no destructor, so that it is a plain variable.
+    static STEPS: Cell<u32> = const { Cell::new(0) };
+    static MEMORY_BYTES: Cell<usize> = const { Cell::new(0) };
+    /// The address from which the stack grows.
+    static STACK_FROM: Cell<usize> = const { Cell::new(0) };
+    static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
 }
 
 /// Why a call was unwound.
@@ -151,10 +147,12 @@ enum Met {
 
 /// Runs `call` with a meter.
 fn metered<T>(watch: Watch, call: impl FnOnce() -> Result<T, SearchError>) -> Result<T, SearchError> {
-    let meter = Meter { watch, steps: 0, memory_bytes: 0, stack_from: here() };
-    METER.set(Some(meter));
+    STEPS.set(0);
+    MEMORY_BYTES.set(0);
+    STACK_FROM.set(here());
+    WATCH.set(Some(watch));
     let result = catch_unwind(AssertUnwindSafe(call));
-    METER.set(None);
+    WATCH.set(None);
     result.unwrap_or_else(|payload: Box<dyn Any + Send>| match payload.downcast::<Met>() {
         Ok(met) => Err(match *met {
             Met::Stopped => stopped(),
@@ -178,28 +176,29 @@ fn leave(met: Met) -> ! {
 
 /// Counts a step.
 fn step() {
-    let met = METER.with_borrow_mut(|meter| {
-        let meter = meter.as_mut()?;
-        meter.steps = meter.steps.wrapping_add(1);
-        if meter.stack_from.abs_diff(here()) > STACK_BYTES_MAX {
-            return Some(Met::Limit("the filter recurses too deeply"));
-        }
-        let is_stopped = meter.steps.is_multiple_of(STEPS_PER_LOOK) && meter.watch.is_stopped();
-        is_stopped.then_some(Met::Stopped)
-    });
-    if let Some(met) = met {
-        leave(met);
+    let steps = STEPS.get().wrapping_add(1);
+    STEPS.set(steps);
+    if STACK_FROM.get().abs_diff(here()) > STACK_BYTES_MAX {
+        leave(Met::Limit("the filter recurses too deeply"));
+    }
+    if steps.is_multiple_of(STEPS_PER_LOOK) {
+        look();
+    }
+}
+
+/// Leaves when the call was stopped.
+#[cold]
+fn look() {
+    if WATCH.with_borrow(|watch| watch.as_ref().is_some_and(Watch::is_stopped)) {
+        leave(Met::Stopped);
     }
 }
 
 /// Counts memory before it is taken.
 fn spend(size_bytes: usize) {
-    let is_over = METER.with_borrow_mut(|meter| {
-        let Some(meter) = meter else { return false };
-        meter.memory_bytes = meter.memory_bytes.saturating_add(size_bytes);
-        meter.memory_bytes > JSON_MEMORY_BYTES_MAX
-    });
-    if is_over {
+    let memory_bytes = MEMORY_BYTES.get().saturating_add(size_bytes);
+    MEMORY_BYTES.set(memory_bytes);
+    if memory_bytes > JSON_MEMORY_BYTES_MAX {
         leave(Met::Limit("the filter takes too much memory"));
     }
 }
