@@ -10,6 +10,7 @@
 use crate::answer::count_of;
 use crate::diff::read_whole;
 use crate::error::SearchError;
+use crate::json::{Fault, Reader};
 use crate::limit::{
     ANSWER_BYTES_MAX, FILE_BYTES_MAX, FILTER_BYTES_MAX, JSON_DEPTH_MAX, JSON_MEMORY_BYTES_MAX, Limit,
 };
@@ -17,16 +18,18 @@ use crate::query::{Once, ToText, Tool, stopped};
 use crate::root::Root;
 use crate::text::decode_lossy;
 use crate::walk::check_length;
+use bytes::Bytes;
 use jaq_core::load::{Arena, File, Loader};
 use jaq_core::native::{Fun, bome, unary, v};
 use jaq_core::path::Opt;
 use jaq_core::val::Range;
 use jaq_core::{Compiler, Ctx, DataT, Error, Lut, Native, RunPtr, ValR, ValT, ValX, Vars, data::HasLut};
-use jaq_json::{Map, Num, Rc, Val, read, write};
+use jaq_json::{Map, Num, Rc, Val, write};
 use orchestrator_worker::{Scope, Watch};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
@@ -113,11 +116,13 @@ impl Tool for Jq {
         Ok(Once::new(move |scope: &Scope<'_>| {
             let bytes = match (&options.path, options.text) {
                 (Some(path), _) => {
-                    let (_, bytes) = read_whole(&root, path, FILE_BYTES_MAX)?;
-                    let text = decode_lossy(&bytes).ok_or_else(|| failed("the file is binary"))?;
-                    text.into_owned().into_bytes()
+                    let bytes = Bytes::from(read_whole(&root, path, FILE_BYTES_MAX)?.1);
+                    match decode_lossy(&bytes).ok_or_else(|| failed("the file is binary"))? {
+                        Cow::Borrowed(text) => bytes.slice_ref(text.as_bytes()),
+                        Cow::Owned(text) => Bytes::from(text),
+                    }
                 }
-                (None, text) => text.unwrap_or_default().into_bytes(),
+                (None, text) => Bytes::from(text.unwrap_or_default()),
             };
             metered(scope.watch(), || run(&options.filter, &bytes, options.raw))
         }))
@@ -788,10 +793,13 @@ fn natives() -> impl Iterator<Item = Fun<Metered>> {
 
 fn from_json(value: &Value) -> ValR<Value> {
     let Val::TStr(bytes) = &value.val else { return Err(type_error(value, "string")) };
-    check_depth(bytes).map_err(|reason| Error::str(reason.to_owned()))?;
     spend(bytes.len().saturating_mul(8));
-    let parsed =
-        read::parse_single(bytes).map_err(|error| Error::str(format!("cannot parse as JSON: {error}")))?;
+    let parsed = Reader::new(bytes, look).read_single().map_err(|fault| {
+        Error::str(match fault {
+            Fault::Limit(reason) => reason.to_owned(),
+            fault @ Fault::Wrong { .. } => format!("cannot parse as JSON: {fault}"),
+        })
+    })?;
     Ok(Value::new(parsed, bytes.len() as u64 + 1, DEPTH_MAX))
 }
 
@@ -871,27 +879,6 @@ fn indices(value: &Value, wanted: &Value) -> ValR<Value> {
     }
 }
 
-/// Refuses JSON that is nested too deeply, before a parser that recurses sees it.
-fn check_depth(bytes: &[u8]) -> Result<(), &'static str> {
-    let (mut depth, mut in_text, mut is_escaped) = (0_u32, false, false);
-    for byte in bytes {
-        match (in_text, byte) {
-            (true, _) if is_escaped => is_escaped = false,
-            (true, b'\\') => is_escaped = true,
-            (_, b'"') => in_text = !in_text,
-            (false, b'[' | b'{') => {
-                depth += 1;
-                if depth > DEPTH_MAX {
-                    return Err("the JSON is nested more than 128 levels deep");
-                }
-            }
-            (false, b']' | b'}') => depth = depth.saturating_sub(1),
-            (true | false, _) => {}
-        }
-    }
-    Ok(())
-}
-
 /// What jq has and jaq's libraries have not.
 const ROWS: &str = r#"
 def leaf_paths: paths(scalars);
@@ -906,7 +893,7 @@ def @tsv: row(replaced("\\"; "\\\\") | replaced("\t"; "\\t") | replaced("\n"; "\
 "#;
 
 /// Compiles a filter and runs it on each JSON value of `input`.
-fn run(code: &str, input: &[u8], raw: bool) -> Result<Answer, SearchError> {
+fn run(code: &str, input: &Bytes, raw: bool) -> Result<Answer, SearchError> {
     let bad = |reason: String| SearchError::BadFilter { reason };
     let rows = jaq_core::load::parse(ROWS, |parser| parser.defs()).unwrap_or_default();
     let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(rows);
@@ -921,14 +908,14 @@ fn run(code: &str, input: &[u8], raw: bool) -> Result<Answer, SearchError> {
         let names = undefined.map(|(name, kind)| format!("there is no {} {name}", kind.as_str()));
         bad(names.collect::<Vec<_>>().join("; "))
     })?;
-    check_depth(input).map_err(failed)?;
     let mut answer = Answer { values: Vec::new(), error: None, limits: Vec::new() };
     let mut size_bytes = 0;
-    for parsed in read::parse_many(input) {
+    for parsed in Reader::new(input, look) {
         let val = match parsed {
             Ok(val) => val,
-            Err(error) => {
-                answer.error = Some(format!("the input is not JSON: {error}"));
+            Err(Fault::Limit(reason)) => return Err(failed(reason)),
+            Err(fault @ Fault::Wrong { .. }) => {
+                answer.error = Some(format!("the input is not JSON: {fault}"));
                 return Ok(answer);
             }
         };
@@ -1006,7 +993,7 @@ mod tests {
         let (sender, receiver) = channel();
         let (filter, input) = (filter.to_owned(), input.to_owned());
         let job = Job::new(Lane::Interactive, time, move |scope| {
-            sender.send(metered(scope.watch(), || run(&filter, input.as_bytes(), raw))).unwrap();
+            sender.send(metered(scope.watch(), || run(&filter, &Bytes::from(input), raw))).unwrap();
         });
         let (ended, end) = channel();
         pool.submit(job, move |outcome| ended.send(outcome).unwrap()).unwrap();
@@ -1087,6 +1074,14 @@ mod tests {
         check("[leaf_paths]", r#"{"a":[1,{"b":null}]}"#, &[r#"[["a",0]]"#]);
         let raw = jq_within(Duration::from_secs(60), ".[]", r#"["a\nb",1]"#, true).unwrap();
         assert_eq!(raw.values, ["a\nb", "1"]);
+    }
+
+    /// Breaks if a call cannot be stopped while it reads its input.
+    #[test]
+    fn reading_can_be_stopped() {
+        let input = format!("[{}1]", "1,".repeat(15_000_000));
+        let error = jq_within(Duration::from_millis(20), "empty", &input, false).unwrap_err();
+        assert_eq!(error.code(), "WORKER_TIMED_OUT");
     }
 
     /// Breaks if a mistake is a panic, or its author is not told of it.

@@ -39,6 +39,7 @@ pub mod grep;
 #[cfg(target_os = "linux")]
 mod index;
 pub mod jq;
+mod json;
 mod limit;
 pub mod mgrep;
 mod pattern;

@@ -305,6 +305,63 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Breaks if JSON is read as another value than jaq's own reader makes of it, or refused elsewhere.
+#[test]
+fn fuzz_json() {
+    let piece = text_of(
+        &[
+            "[",
+            "]",
+            "{",
+            "}",
+            ",",
+            ":",
+            "\"",
+            "\"a\"",
+            "\"a\":",
+            "\\",
+            "\\n",
+            "\\u00e9",
+            "\\ud83d",
+            "\\ude00",
+            "b\"",
+            "\\xff",
+            "null",
+            "true",
+            "false",
+            "NaN",
+            "Infinity",
+            "-",
+            "+",
+            "0",
+            "1",
+            "12345678901234567",
+            ".",
+            "e",
+            " ",
+            "\n",
+            "#",
+            "é",
+            "\u{1}",
+        ],
+        12,
+    );
+    let any_bytes = prop::collection::vec(any::<u8>(), 0..8);
+    let strategy = (any_json(), any::<bool>(), any::<prop::sample::Index>(), piece, any_bytes);
+    fuzz(&strategy, |(value, is_pretty, place, piece, bytes)| {
+        let whole =
+            if is_pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) }.unwrap();
+        let (start, end) = whole.split_at(place.index(whole.len() + 1));
+        // As it is, cut off, with something in it, and something alone.
+        let odd = [start, piece.as_bytes(), end].concat();
+        for input in [&whole[..], start, &odd, &[start, &bytes, end].concat(), piece.as_bytes()] {
+            let [ours, theirs] = crate::json::tests::both(input);
+            prop_assert_eq!(ours, theirs, "{:?}", String::from_utf8_lossy(input));
+        }
+        Ok(())
+    });
+}
+
 /// Breaks if a tool panics, hangs or writes on some arguments, or refuses them without saying what is wrong.
 #[test]
 fn fuzz_tool_arguments() {
