@@ -23,7 +23,9 @@ use jaq_core::load::{Arena, File, Loader};
 use jaq_core::native::{Fun, bome, unary, v};
 use jaq_core::path::Opt;
 use jaq_core::val::Range;
-use jaq_core::{Compiler, Ctx, DataT, Error, Lut, Native, RunPtr, ValR, ValT, ValX, Vars, data::HasLut};
+use jaq_core::{
+    Compiler, Ctx, DataT, Error, Filter, Lut, Native, RunPtr, ValR, ValT, ValX, Vars, data::HasLut,
+};
 use jaq_json::{Map, Num, Rc, Val, write};
 use orchestrator_worker::{Scope, Watch};
 use schemars::JsonSchema;
@@ -36,6 +38,10 @@ use std::fmt::{self, Write as _};
 use std::io;
 use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+mod plain;
+
+use plain::Plain;
 
 /// How deeply values may be nested, as they count it.
 const DEPTH_MAX: u32 = JSON_DEPTH_MAX as u32;
@@ -124,7 +130,7 @@ impl Tool for Jq {
                 }
                 (None, text) => Bytes::from(text.unwrap_or_default()),
             };
-            metered(scope.watch(), || run(&options.filter, &bytes, options.raw))
+            metered(scope.watch(), || run(&Program::compile(&options.filter)?, &bytes, options.raw))
         }))
     }
 }
@@ -382,17 +388,32 @@ impl From<Range<Value>> for Value {
     }
 }
 
+/// An array in the making.
+#[derive(Default)]
+struct Items {
+    vals: Vec<Val>,
+    size: u64,
+    depth: u32,
+}
+
+impl Items {
+    fn push(&mut self, value: Value) {
+        spend(size_of::<Val>());
+        self.size += value.size;
+        self.depth = self.depth.max(value.depth);
+        self.vals.push(value.val);
+    }
+
+    fn into_value(self) -> Value {
+        Value::new(Val::Arr(self.vals.into()), self.size + 1, self.depth + 1)
+    }
+}
+
 impl FromIterator<Value> for Value {
     fn from_iter<I: IntoIterator<Item = Value>>(values: I) -> Value {
-        let (mut size, mut depth) = (1, 0);
-        let part = |value: Value| {
-            spend(size_of::<Val>());
-            size += value.size;
-            depth = depth.max(value.depth);
-            value.val
-        };
-        let val = values.into_iter().map(part).collect::<Val>();
-        Value::new(val, size, depth + 1)
+        let mut items = Items::default();
+        values.into_iter().for_each(|value| items.push(value));
+        items.into_value()
     }
 }
 
@@ -892,65 +913,107 @@ def @csv: row("\"\(replaced("\""; "\"\""))\""; ","; "csv");
 def @tsv: row(replaced("\\"; "\\\\") | replaced("\t"; "\\t") | replaced("\n"; "\\n") | replaced("\r"; "\\r"); "\t"; "tsv");
 "#;
 
-/// Compiles a filter and runs it on each JSON value of `input`.
-fn run(code: &str, input: &Bytes, raw: bool) -> Result<Answer, SearchError> {
-    let bad = |reason: String| SearchError::BadFilter { reason };
-    let rows = jaq_core::load::parse(ROWS, |parser| parser.defs()).unwrap_or_default();
-    let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(rows);
-    let loader = Loader::new(definitions);
-    let arena = Arena::default();
-    let modules = loader.load(&arena, File { code, path: () }).map_err(|errors| {
-        let errors = errors.into_iter().map(|(_, error)| describe_load(error));
-        bad(errors.collect::<Vec<_>>().join("; "))
-    })?;
-    let filter = Compiler::default().with_funs(natives()).compile(modules).map_err(|errors| {
-        let undefined = errors.into_iter().flat_map(|(_, errors)| errors);
-        let names = undefined.map(|(name, kind)| format!("there is no {} {name}", kind.as_str()));
-        bad(names.collect::<Vec<_>>().join("; "))
-    })?;
+/// A filter that can be run.
+enum Program {
+    Plain(Plain),
+    Full(Filter<Metered>),
+}
+
+/// Why a filter did not come to its end.
+enum End {
+    AnswerFull,
+    Failed(String),
+}
+
+impl From<Error<Value>> for End {
+    fn from(error: Error<Value>) -> End {
+        End::Failed(error.to_string())
+    }
+}
+
+impl Program {
+    fn compile(code: &str) -> Result<Program, SearchError> {
+        Plain::parse(code).map_or_else(|| Program::compile_full(code), |plain| Ok(Program::Plain(plain)))
+    }
+
+    fn compile_full(code: &str) -> Result<Program, SearchError> {
+        let bad = |reason: String| SearchError::BadFilter { reason };
+        let rows = jaq_core::load::parse(ROWS, |parser| parser.defs()).unwrap_or_default();
+        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(rows);
+        let loader = Loader::new(definitions);
+        let arena = Arena::default();
+        let modules = loader.load(&arena, File { code, path: () }).map_err(|errors| {
+            let errors = errors.into_iter().map(|(_, error)| describe_load(error));
+            bad(errors.collect::<Vec<_>>().join("; "))
+        })?;
+        let filter = Compiler::default().with_funs(natives()).compile(modules).map_err(|errors| {
+            let undefined = errors.into_iter().flat_map(|(_, errors)| errors);
+            let names = undefined.map(|(name, kind)| format!("there is no {} {name}", kind.as_str()));
+            bad(names.collect::<Vec<_>>().join("; "))
+        })?;
+        Ok(Program::Full(filter))
+    }
+
+    /// Gives what the filter makes of `value`, until it fails or `give` does.
+    fn run(&self, value: Value, give: &mut dyn FnMut(Value) -> Result<(), End>) -> Result<(), End> {
+        match self {
+            Program::Plain(plain) => plain.run(value, give),
+            Program::Full(filter) => {
+                let context = Ctx::<Metered>::new(Table(&filter.lut), Vars::new([]));
+                filter.id.run((context, value)).try_for_each(|result| {
+                    step();
+                    give(result.map_err(|exception| match exception.get_err() {
+                        Ok(error) => End::from(error),
+                        Err(_control) => End::Failed("the filter broke off".to_owned()),
+                    })?)
+                })
+            }
+        }
+    }
+}
+
+/// Runs a filter on each JSON value of `input`.
+fn run(program: &Program, input: &Bytes, raw: bool) -> Result<Answer, SearchError> {
     let mut answer = Answer { values: Vec::new(), error: None, limits: Vec::new() };
     let mut size_bytes = 0;
-    for parsed in Reader::new(input, look) {
-        let val = match parsed {
-            Ok(val) => val,
-            Err(Fault::Limit(reason)) => return Err(failed(reason)),
-            Err(fault @ Fault::Wrong { .. }) => {
-                answer.error = Some(format!("the input is not JSON: {fault}"));
-                return Ok(answer);
-            }
+    let mut give = |value: Value| {
+        let text = match value.val {
+            Val::TStr(bytes) | Val::BStr(bytes) if raw => bytes.to_vec(),
+            val @ (Val::Null
+            | Val::Bool(_)
+            | Val::Num(_)
+            | Val::BStr(_)
+            | Val::TStr(_)
+            | Val::Arr(_)
+            | Val::Obj(_)) => to_json(&val),
         };
-        let value = Value::new(val, input.len() as u64 + 1, DEPTH_MAX);
-        let context = Ctx::<Metered>::new(Table(&filter.lut), Vars::new([]));
-        for result in filter.id.run((context, value)) {
-            step();
-            let value = match result {
-                Ok(value) => value,
-                Err(exception) => {
-                    let message = exception.get_err().map(|error| error.to_string());
-                    answer.error = Some(message.unwrap_or_else(|_control| "the filter broke off".to_owned()));
-                    return Ok(answer);
-                }
-            };
-            let text = match &value.val {
-                Val::TStr(bytes) | Val::BStr(bytes) if raw => String::from_utf8_lossy(bytes).into_owned(),
-                Val::Null
-                | Val::Bool(_)
-                | Val::Num(_)
-                | Val::BStr(_)
-                | Val::TStr(_)
-                | Val::Arr(_)
-                | Val::Obj(_) => String::from_utf8_lossy(&to_json(&value.val)).into_owned(),
-            };
-            size_bytes += text.len() + 1;
-            if size_bytes > ANSWER_BYTES_MAX {
-                answer.limits.push(Limit::AnswerBytes);
-                // Of one value that is too large, the start says more than nothing.
-                if answer.values.is_empty() {
-                    answer.values.push(text[..text.floor_char_boundary(ANSWER_BYTES_MAX)].to_owned());
-                }
-                return Ok(answer);
+        let text = String::from_utf8(text)
+            .unwrap_or_else(|odd| String::from_utf8_lossy(odd.as_bytes()).into_owned());
+        size_bytes += text.len() + 1;
+        if size_bytes > ANSWER_BYTES_MAX {
+            answer.limits.push(Limit::AnswerBytes);
+            // Of one value that is too large, the start says more than nothing.
+            if answer.values.is_empty() {
+                answer.values.push(text[..text.floor_char_boundary(ANSWER_BYTES_MAX)].to_owned());
             }
-            answer.values.push(text);
+            return Err(End::AnswerFull);
+        }
+        answer.values.push(text);
+        Ok(())
+    };
+    for parsed in Reader::new(input, look) {
+        let end = match parsed {
+            Ok(val) => program.run(Value::new(val, input.len() as u64 + 1, DEPTH_MAX), &mut give),
+            Err(Fault::Limit(reason)) => return Err(failed(reason)),
+            Err(fault @ Fault::Wrong { .. }) => Err(End::Failed(format!("the input is not JSON: {fault}"))),
+        };
+        match end {
+            Ok(()) => {}
+            Err(End::AnswerFull) => break,
+            Err(End::Failed(error)) => {
+                answer.error = Some(error);
+                break;
+            }
         }
     }
     Ok(answer)
@@ -981,19 +1044,21 @@ fn describe_load(error: jaq_core::load::Error<&str>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use orchestrator_worker::{Job, JobError, Lane, Pool};
     use std::sync::mpsc::channel;
     use std::time::{Duration, Instant};
 
-    /// Runs a filter on a worker, as calls are.
-    fn jq_within(time: Duration, filter: &str, input: &str, raw: bool) -> Result<Answer, SearchError> {
+    /// Runs a call on a worker, as calls are.
+    fn within<T: Send + 'static>(
+        time: Duration,
+        call: impl FnOnce() -> Result<T, SearchError> + Send + 'static,
+    ) -> Result<T, SearchError> {
         let pool = Pool::new(1).unwrap();
         let (sender, receiver) = channel();
-        let (filter, input) = (filter.to_owned(), input.to_owned());
         let job = Job::new(Lane::Interactive, time, move |scope| {
-            sender.send(metered(scope.watch(), || run(&filter, &Bytes::from(input), raw))).unwrap();
+            sender.send(metered(scope.watch(), call)).unwrap();
         });
         let (ended, end) = channel();
         pool.submit(job, move |outcome| ended.send(outcome).unwrap()).unwrap();
@@ -1001,6 +1066,23 @@ mod tests {
         let outcome = end.recv_timeout(Duration::from_secs(10)).unwrap();
         assert!(matches!(outcome, Ok(()) | Err(JobError::TimedOut { .. })), "{outcome:?}");
         result
+    }
+
+    fn jq_within(time: Duration, filter: &str, input: &str, raw: bool) -> Result<Answer, SearchError> {
+        let (filter, input) = (filter.to_owned(), Bytes::from(input.to_owned()));
+        within(time, move || run(&Program::compile(&filter)?, &input, raw))
+    }
+
+    /// Returns what a plain filter gives, and what it gives as jaq's; `None` when it is not plain.
+    pub(crate) fn both(filter: &str, input: &str) -> Option<[Result<Answer, String>; 2]> {
+        let compile_plain = |filter: &str| Ok(Plain::parse(filter).map(Program::Plain));
+        let compile_full = |filter: &str| Program::compile_full(filter).map(Some);
+        let run_as = |compile: fn(&str) -> Result<Option<Program>, SearchError>| {
+            let (filter, input) = (filter.to_owned(), Bytes::from(input.to_owned()));
+            let call = move || compile(&filter)?.map(|program| run(&program, &input, false)).transpose();
+            within(Duration::from_secs(60), call).map_err(|error| error.to_string()).transpose()
+        };
+        Some([run_as(compile_plain)?, run_as(compile_full)?])
     }
 
     fn jq(filter: &str, input: &str) -> Result<Answer, SearchError> {
@@ -1074,6 +1156,87 @@ mod tests {
         check("[leaf_paths]", r#"{"a":[1,{"b":null}]}"#, &[r#"[["a",0]]"#]);
         let raw = jq_within(Duration::from_secs(60), ".[]", r#"["a\nb",1]"#, true).unwrap();
         assert_eq!(raw.values, ["a\nb", "1"]);
+    }
+
+    /// Breaks if a filter means something else where it is evaluated without jaq.
+    #[test]
+    fn plain_filters_give_what_jaq_gives() {
+        let inputs = [
+            "null",
+            "[3,1,2]",
+            r#""a text""#,
+            r#"{"a":{"b":[1,2.50,{"c":null}]},"b":false,"e é":"x"}"#,
+            r#"[{"a":1,"b":"x"},{"a":null,"b":"y"},{"b":[]},7]"#,
+            "1 [2] {\"a\":3}",
+            "",
+            "[1",
+        ];
+        let filters = [
+            ".",
+            ".a",
+            ".a.b",
+            ".a.b[0]",
+            ".a.b[-1].c",
+            ".a[\"b\"][1:]",
+            ".[1:2]",
+            ".[:-1]",
+            ".[]",
+            ".[]?",
+            ".[].a",
+            ".[]?.a?",
+            ".[].a?",
+            ".a?.b",
+            ".\"e \\u00e9\"",
+            ".[\"a\",\"b\"]",
+            ".[] | select(.a > 0)",
+            ".[] | select(.a == null and (.b | length) > 0 or .a != 1) | .b",
+            ".[]? | select(.a?)",
+            "map(.a)",
+            "map(select(.b)) | length",
+            "[.[] | .a?, 1]",
+            "{a}",
+            "{a, \"b\", c: .a.b, (.x // \"k\"): [.]}",
+            "{a: 1, b: 2, a: 3}",
+            "{(.a): 1}",
+            "{a: .[]}",
+            "{}",
+            "[]",
+            ".a, .b",
+            "(.a, .b) | not",
+            ".a // .b // \"none\"",
+            "(.[] | .a) // 1",
+            "1 + 2 * 3 - 4 / 8 % 3",
+            ".a + 1",
+            ".b + .b",
+            "\"a\" + \"\\n\"",
+            "-1, -1.50, 1.50, 100000000000000000000",
+            "-\"a\"",
+            "true, false, null | not",
+            ".a and error",
+            "length",
+            ".[1.5]",
+            ".[[2]]",
+            ".[{}]",
+            ".[\"a\"]?",
+            "..",
+            "1 as $x | $x",
+            "if . then 1 else 2 end",
+        ];
+        let mut plain_count = 0;
+        for filter in filters {
+            for input in inputs {
+                let Some([plain, full]) = both(filter, input) else { continue };
+                assert_eq!(plain, full, "{filter} of {input}");
+                plain_count += 1;
+            }
+        }
+        assert!(plain_count > 35 * inputs.len(), "{plain_count}");
+        // Where one of many values would be met in another order, it is jaq's.
+        for filter in
+            ["{a: .[], b: .[]}", "(.[]) + (.[])", "select(.[])", ".[.a]", "def f: 1; f", "input", "\"\\(.)\""]
+        {
+            assert!(both(filter, "null").is_none(), "{filter}");
+        }
     }
 
     /// Breaks if a call cannot be stopped while it reads its input.

@@ -362,6 +362,98 @@ fn fuzz_json() {
     });
 }
 
+/// Breaks if a jq filter means something else where it is evaluated without jaq.
+#[test]
+fn fuzz_plain_filters() {
+    let leaves = [
+        ".",
+        ".a",
+        ".b",
+        ".a.b",
+        ".a?",
+        ".[0]",
+        ".[-1]",
+        ".[1:]",
+        ".[:2]",
+        ".[]",
+        ".[]?",
+        ".a[]",
+        ".a[]?.b",
+        ".[\"c\"]",
+        "null",
+        "true",
+        "false",
+        "0",
+        "1",
+        "-2",
+        "1.50",
+        "\"a\"",
+        "\"\\n\"",
+        "not",
+        "length",
+        "{}",
+        "[]",
+        "{a}",
+        "{\"b\", c: .a}",
+    ];
+    let filter = prop::sample::select(leaves.to_vec()).prop_map(str::to_owned);
+    let filter = filter.prop_recursive(4, 12, 2, |inner| {
+        let shapes = [
+            "L | R",
+            "L | R",
+            "L, R",
+            "L == R",
+            "L < R",
+            "L >= R",
+            "L != R",
+            "L + R",
+            "L - R",
+            "L * R",
+            "L / R",
+            "L and R",
+            "L or R",
+            "L // R",
+            "(L)",
+            "(L).a",
+            "(L)[]",
+            "(L)[]?",
+            "(L)[0]?",
+            "[L]",
+            "map(L)",
+            "select(L)",
+            "{a: (L), b: (R)}",
+            "{(L): (R)}",
+            "(L) | select(R)",
+            "-(L)",
+        ];
+        (prop::sample::select(shapes.to_vec()), inner.clone(), inner).prop_map(|(shape, left, right)| {
+            shape
+                .chars()
+                .map(|char| match char {
+                    'L' => left.clone(),
+                    'R' => right.clone(),
+                    other => other.to_string(),
+                })
+                .collect()
+        })
+    });
+    let leaf = prop::sample::select(&["null", "true", "false", "0", "1", "-2", "1.50", "\"a\"", "\"\""][..])
+        .prop_map(str::to_owned);
+    let input = leaf.prop_recursive(3, 12, 3, |inner| {
+        let field = ("[abc]", inner.clone()).prop_map(|(name, value)| format!("{name:?}:{value}"));
+        prop_oneof![
+            prop::collection::vec(inner, 0..3).prop_map(|values| format!("[{}]", values.join(","))),
+            prop::collection::vec(field, 0..3).prop_map(|fields| format!("{{{}}}", fields.join(","))),
+        ]
+    });
+    fuzz(&(filter, input), |(filter, input)| {
+        if let Some([plain, full]) = crate::jq::tests::both(&filter, &input) {
+            prop_assert_eq!(plain, full, "{} of {}", filter, input);
+        }
+        Ok(())
+    });
+}
+
 /// Breaks if a tool panics, hangs or writes on some arguments, or refuses them without saying what is wrong.
 #[test]
 fn fuzz_tool_arguments() {
