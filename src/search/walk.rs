@@ -33,6 +33,9 @@ use std::time::{Duration, Instant};
 /// How long a unit works before it shares what is left.
 const GRAIN: Duration = Duration::from_micros(500);
 
+/// The same for the only unit of a walk, next to which workers are idle.
+const LONE_GRAIN: Duration = Duration::from_micros(150);
+
 /// The same on a thread that is not the pool's.
 const BORROWED_GRAIN: Duration = Duration::from_micros(300);
 
@@ -404,7 +407,12 @@ impl<V: Search> Walk<V> {
     /// files to be parsed may take seconds.
     fn work(self: &Arc<Self>, mut steps: Vec<Step>, scope: &Scope<'_>) {
         let started = Instant::now();
-        let grain = if scope.is_borrowed() { BORROWED_GRAIN } else { GRAIN };
+        let is_over = |elapsed: Duration| {
+            if scope.is_borrowed() {
+                return elapsed >= BORROWED_GRAIN;
+            }
+            elapsed >= GRAIN || elapsed >= LONE_GRAIN && self.pending.load(Relaxed) == 1
+        };
         while let Some(step) = steps.pop() {
             if scope.is_stopped() {
                 return;
@@ -423,7 +431,7 @@ impl<V: Search> Walk<V> {
                     }
                 }
             }
-            if !steps.is_empty() && (scope.has_left() || started.elapsed() >= grain) {
+            if !steps.is_empty() && (scope.has_left() || is_over(started.elapsed())) {
                 let sooner = steps.split_off(steps.len() / 2);
                 if !steps.is_empty() {
                     self.spawn(steps, scope);
