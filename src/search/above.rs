@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// For how many folders they are kept.
 const KEPT_MAX: usize = 64;
 /// How long the times of files must have stood still; some file systems count in steps of two seconds.
-const SETTLED: Duration = Duration::from_secs(3);
+pub(crate) const SETTLED: Duration = Duration::from_secs(3);
 /// File systems whose changes all go through this kernel (`linux/magic.h`): ext, xfs, btrfs, tmpfs, overlayfs, f2fs, zfs,
 /// bcachefs.
 const FILE_SYSTEMS: [u32; 8] =
@@ -81,8 +81,7 @@ struct Known {
 impl Known {
     /// Reads the rules, and notes each place before it is read.
     fn read(inside: &Folder, folder: &Path) -> Known {
-        let mut look =
-            Look { now: SystemTime::now(), seen: Vec::new(), devices: Vec::new(), is_settled: true };
+        let mut look = Look::now();
         look.is_settled = rustix::fs::statfs(folder).is_ok_and(|found| is_local(found.f_type));
         let variables = variables();
         for path in settings(&variables) {
@@ -174,8 +173,8 @@ enum By {
 }
 
 /// What changes whenever a file or the list of a folder does.
-#[derive(Default, PartialEq, Eq)]
-struct Stamp {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stamp {
     device: u64,
     inode: u64,
     size_bytes: u64,
@@ -202,6 +201,17 @@ impl Stamp {
     }
 }
 
+/// Returns the stamp of the file or folder at `path`, if anything is.
+pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
+    Stamp::of(path, By::Name)
+}
+
+/// Returns the same if any later change would give it another.
+pub(crate) fn telling_stamp(path: &Path) -> Option<Stamp> {
+    let stamp = stamp(path);
+    if Look::now().tells(path, stamp.as_ref()) { stamp } else { None }
+}
+
 /// Notes places before they are read.
 struct Look {
     now: SystemTime,
@@ -212,6 +222,10 @@ struct Look {
 }
 
 impl Look {
+    fn now() -> Look {
+        Look { now: SystemTime::now(), seen: Vec::new(), devices: Vec::new(), is_settled: true }
+    }
+
     /// Notes which files of rules a folder has.
     fn folder(&mut self, folder: &Path) {
         let stamp = Stamp::of(folder, By::Name);

@@ -19,8 +19,6 @@ use rustix::fs::{Mode, OFlags, openat};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-#[cfg(target_os = "linux")]
-use std::os::fd::AsRawFd;
 use std::path::{Component, MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::Arc;
 #[cfg(target_os = "linux")]
@@ -194,19 +192,21 @@ pub(crate) struct Folder {
     asked: Instant,
 }
 
-/// Returns where an open folder is, without links. `path` led there.
-fn resolve(path: &Path, handle: &Dir) -> io::Result<PathBuf> {
-    // The kernel knows it. It adds a word to the path of a folder that is gone, which another folder may be called.
+/// Opens the folder at `path`, and returns where it is, without links.
+fn open_resolved(path: &Path) -> io::Result<(Dir, PathBuf)> {
     #[cfg(target_os = "linux")]
-    if let Ok(found) = std::fs::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd()))
-        && found.is_absolute()
-        && !found.as_os_str().as_encoded_bytes().ends_with(b" (deleted)")
     {
-        return Ok(found);
+        use rustix::fs::{CWD, ResolveFlags, openat2};
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // Most paths lead through no link, which the system says while it opens.
+        let is_plain = path.components().collect::<PathBuf>().as_os_str() == path.as_os_str()
+            && !path.components().any(|component| component == Component::ParentDir);
+        if is_plain && let Ok(handle) = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+            return Ok((Dir::from_std_file(handle.into()), path.to_owned()));
+        }
     }
-    #[cfg(not(target_os = "linux"))]
-    let _unused = handle;
-    path.canonicalize()
+    let resolved = path.canonicalize()?;
+    Ok((Dir::open_ambient_dir(&resolved, ambient_authority())?, resolved))
 }
 
 /// An entry of a folder that was read.
@@ -228,9 +228,8 @@ impl Folder {
     /// Opens the folder at `path`, which is absolute and may lead through links.
     fn open(path: &Path, is_project: bool) -> io::Result<Folder> {
         let asked = Instant::now();
-        let handle = Dir::open_ambient_dir(path, ambient_authority())?;
-        let path = resolve(path, &handle)?.into();
-        Ok(Folder { path, handle: Arc::new(handle), is_project, is_indexed: false, asked })
+        let (handle, path) = open_resolved(path)?;
+        Ok(Folder { path: path.into(), handle: Arc::new(handle), is_project, is_indexed: false, asked })
     }
 
     /// Returns when the call began in which it is used, or a later time in it.
@@ -565,11 +564,16 @@ mod tests {
     #[test]
     fn a_root_is_where_its_links_lead() {
         let folder = tempfile::tempdir().unwrap();
-        let real = folder.path().canonicalize().unwrap().join("gone (deleted)");
+        let real = folder.path().canonicalize().unwrap().join("real");
         create_dir(&real).unwrap();
-        symlink("gone (deleted)", folder.path().join("link")).unwrap();
-        assert_eq!(Root::open(&folder.path().join("link")).unwrap().path(), real);
-        assert_eq!(Root::open(&folder.path().join("link/../link/.")).unwrap().path(), real);
-        assert_eq!(Root::open(&folder.path().join("none")).unwrap_err().code(), "SEARCH_BAD_ROOT");
+        symlink("real", folder.path().join("link")).unwrap();
+        write(folder.path().join("file"), "").unwrap();
+        for way in ["real", "real/", "./real/.", "link", "link/../link/.", "real/../real", "link//"] {
+            assert_eq!(Root::open(&folder.path().join(way)).unwrap().path(), real, "{way}");
+        }
+        for way in ["none", "file", "link/none"] {
+            let error = Root::open(&folder.path().join(way)).unwrap_err();
+            assert_eq!(error.code(), "SEARCH_BAD_ROOT", "{way}");
+        }
     }
 }

@@ -7,6 +7,8 @@
 //! In order of precedence: `.rgignore`, `.ignore`, `.gitignore`, `.git/info/exclude`, the user's global gitignore; of
 //! each, the file nearest to the path. Git's files count inside a repository only, and not beyond its top folder.
 
+#[cfg(target_os = "linux")]
+use crate::above::{Stamp, stamp, telling_stamp};
 use crate::limit::IGNORE_FILE_BYTES_MAX;
 use crate::root::{Folder, open_outside};
 use ignore::Match;
@@ -14,6 +16,8 @@ use ignore::Match;
 use ignore::gitignore::gitconfig_excludes_path;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use parking_lot::Mutex;
+#[cfg(not(target_os = "linux"))]
+use stampless::{Stamp, stamp, telling_stamp};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -244,12 +248,38 @@ pub(crate) fn fingerprint_exclude(inside: &Folder, repository: &Path) -> u64 {
     read_exclude(inside, repository).map_or(0, |rules| rules.digest)
 }
 
-/// Files of rules as they were compiled: for which folder, from which file, of which text.
-type Compiled = HashMap<(PathBuf, PathBuf), (Vec<u8>, Option<Arc<RuleFile>>)>;
+/// Files of rules as they were compiled: for which folder, from which file.
+type Compiled = HashMap<(PathBuf, PathBuf), Kept>;
+
+/// A compiled file of rules.
+struct Kept {
+    rules: Option<Arc<RuleFile>>,
+    text: Vec<u8>,
+    /// While the file has it, it has this text too.
+    stamp: Option<Stamp>,
+}
+
+/// Elsewhere a file has to be read to know whether it has changed.
+#[cfg(not(target_os = "linux"))]
+mod stampless {
+    pub(super) type Stamp = ();
+    pub(super) fn stamp(_path: &std::path::Path) -> Option<Stamp> {
+        None
+    }
+    pub(super) use stamp as telling_stamp;
+}
 
 /// Reads one file of rules for `folder`. A file that is not there, is no regular file or is too large has no effect.
 fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Option<Arc<RuleFile>> {
     static COMPILED: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
+    let key = (folder.to_owned(), path.to_owned());
+    let kept = COMPILED.lock().get(&key).and_then(|kept| Some((kept.stamp.clone()?, kept.rules.clone())));
+    if let Some((kept, rules)) = kept
+        && stamp(path) == Some(kept)
+    {
+        return rules;
+    }
+    let stamp = telling_stamp(path);
     let (file, size_bytes) = open_rules(inside, path).ok()?;
     if size_bytes > IGNORE_FILE_BYTES_MAX {
         return None;
@@ -257,9 +287,9 @@ fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Option<Arc<RuleFil
     // One byte more, so that one call reads to the end.
     let mut text = Vec::with_capacity(usize::try_from(size_bytes).ok()? + 1);
     file.take(IGNORE_FILE_BYTES_MAX).read_to_end(&mut text).ok()?;
-    let key = (folder.to_owned(), path.to_owned());
-    if let Some((_, rules)) = COMPILED.lock().get(&key).filter(|(of, _)| *of == text) {
-        return rules.clone();
+    if let Some(kept) = COMPILED.lock().get_mut(&key).filter(|kept| kept.text == text) {
+        kept.stamp = stamp;
+        return kept.rules.clone();
     }
     let mut builder = GitignoreBuilder::new(folder);
     for line in String::from_utf8_lossy(&text).trim_start_matches('\u{feff}').lines() {
@@ -276,7 +306,7 @@ fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Option<Arc<RuleFil
         if compiled.len() >= COMPILED_MAX {
             compiled.clear();
         }
-        compiled.insert(key, (text, rules.clone()));
+        compiled.insert(key, Kept { rules: rules.clone(), text, stamp });
     }
     rules
 }
@@ -306,4 +336,48 @@ fn common_folder(inside: &Folder, folder: &Path, git: &Path) -> Option<PathBuf> 
         Some(common) => git_folder.join(common),
         None => git_folder,
     })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::above::SETTLED;
+    use crate::root::Root;
+    use std::fs::{remove_file, rename, write};
+    use std::os::unix::fs::symlink;
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    /// Breaks if rules are kept that have changed, in whatever way, or if those that stand still are read each time.
+    #[test]
+    fn rules_are_kept_while_their_file_stands_still() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path()).unwrap();
+        let at = |name: &str| root.path().join(name);
+        let read = || read_rules(root.project(), root.path(), &at(".gitignore"));
+        let hides =
+            |name: &str| read().is_some_and(|rules| rules.matcher.matched(at(name), false).is_ignore());
+        write(at(".gitignore"), "one\n").unwrap();
+        write(at("other"), "two\n").unwrap();
+        write(at("elsewhere"), "one\n").unwrap();
+        assert!(hides("one"));
+        assert_eq!(telling_stamp(&at(".gitignore")), None, "it may change within the time that it has");
+
+        sleep(SETTLED + Duration::from_secs(2));
+        assert!(hides("one"));
+        assert!(telling_stamp(&at(".gitignore")).is_some_and(|now| stamp(&at(".gitignore")) == Some(now)));
+        assert!(Arc::ptr_eq(&read().unwrap(), &read().unwrap()));
+
+        write(at(".gitignore"), "two\n").unwrap();
+        assert!(!hides("one") && hides("two"), "another text of the same length");
+        rename(at("elsewhere"), at(".gitignore")).unwrap();
+        assert!(hides("one") && !hides("two"), "an older file in its place");
+        remove_file(at(".gitignore")).unwrap();
+        assert!(!hides("one"), "no file");
+        symlink("other", at(".gitignore")).unwrap();
+        assert!(!hides("two"), "a link, which has no effect");
+        remove_file(at(".gitignore")).unwrap();
+        rename(at("other"), at(".gitignore")).unwrap();
+        assert!(hides("two"), "a file again");
+    }
 }
