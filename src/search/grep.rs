@@ -245,7 +245,7 @@ impl Tool for Grep {
             matcher: compiled.matcher.clone(),
             searcher,
             options,
-            idle: Mutex::new(kind.as_deref().map(take_kits).unwrap_or_default()),
+            idle: Mutex::default(),
             kind,
             lines: Collector::new(count_max, ANSWER_BYTES_MAX),
             files: Collector::new(count_max, ANSWER_BYTES_MAX),
@@ -344,7 +344,7 @@ impl Visit for Grep {
     }
 
     fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {
-        let idle = self.idle.lock().pop();
+        let idle = self.idle.lock().pop().or_else(|| take_kit(self.kind.as_deref()?));
         let mut kit =
             idle.unwrap_or_else(|| Kit { searcher: self.searcher.build(), matcher: self.matcher.clone() });
         self.search(file, &mut kit, counts, scope);
@@ -373,9 +373,11 @@ static KITS: Mutex<Vec<(String, Kit)>> = Mutex::new(Vec::new());
 /// How many are kept. Each has up to [`STATES_BYTES_MAX`], and a buffer of 64 KiB.
 const KITS_MAX: usize = 8;
 
-/// Takes the kits that earlier calls of this kind have left.
-fn take_kits(kind: &str) -> Vec<Kit> {
-    KITS.lock().extract_if(.., |(kept, _)| kept == kind).map(|(_, kit)| kit).collect()
+/// Takes a kit that an earlier call of this kind has left.
+fn take_kit(kind: &str) -> Option<Kit> {
+    let mut kept = KITS.lock();
+    let place = kept.iter().rposition(|(kept, _)| kept == kind)?;
+    Some(kept.remove(place).1)
 }
 
 fn keep_kits(kind: &str, kits: Vec<Kit>) {
