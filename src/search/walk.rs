@@ -477,11 +477,11 @@ impl<V: Search> Walk<V> {
         let mut entries = Vec::new();
         let (mut is_left, mut is_long) = (false, false);
         let mut unreadable = 0;
-        let take = |entry| {
+        let take = |entry: io::Result<Entry>| {
             match entry {
-                Ok(Entry { name, kind }) => {
-                    rule_files.note(&name);
-                    entries.push(Entry { name, kind });
+                Ok(entry) => {
+                    rule_files.note(&entry.name);
+                    entries.push(entry);
                 }
                 Err(_unreadable) => unreadable += 1,
             }
@@ -489,9 +489,8 @@ impl<V: Search> Walk<V> {
             is_long = entries.len() >= ENTRIES_GRAIN && scope.is_borrowed();
             !is_left && !is_long
         };
-        let above_it = place.as_ref().and_then(|(above, name)| above.opened.as_ref().zip(Some(name)));
-        let read = match above_it {
-            Some((above, name)) => above.read(name, take),
+        let read = match place.as_ref().and_then(|(above, name)| above.opened.as_ref().zip(Some(name))) {
+            Some((opened, name)) => opened.read(name, take),
             None => self.base.folder.read(&path, take),
         };
         if is_long || scope.is_borrowed() && rule_files.are_large(&path) {
