@@ -22,8 +22,8 @@ function load(): typeof Addon {
   for (const platform of platforms()) {
     const file = `opencode-orchestrator.${platform}.node`
     const places = [
+      () => `${import.meta.dirname}/${PACKAGE_FOLDER}${file}`,
       // Asked for, and not imported, which would take a fresh process as long as the addon does.
-      () => process.getBuiltinModule("node:url").fileURLToPath(new URL(`${PACKAGE_FOLDER}${file}`, import.meta.url)),
       () => process.getBuiltinModule("node:module").createRequire(import.meta.url).resolve(`opencode-orchestrator-native-${platform}/${file}`),
     ]
     for (const place of places) {

@@ -32,6 +32,7 @@ export class OrchestratorError extends Error {
 }
 
 function wrapped(cause: unknown): OrchestratorError {
+  if (cause instanceof OrchestratorError) return cause
   if (!(cause instanceof Error)) return new OrchestratorError("GenericFailure", String(cause), { cause })
   const code = "code" in cause && typeof cause.code === "string" ? cause.code : "GenericFailure"
   return new OrchestratorError(code, cause.message, { cause })
@@ -82,26 +83,29 @@ function complete(id: number, json: string): void {
 /**
  * Makes one call: `begin` starts it on the port, and gives its completion if it has ended already; `cancel` stops it.
  */
-function call<T>(
+async function call<T>(
   begin: (port: Port, id: number) => string | null,
   cancel: (port: Port, id: number) => void,
   signal: AbortSignal | undefined,
 ): Promise<T> {
+  if (signal?.aborted) throw aborted(signal)
+  const id = ++lastId
+  const opened = (port ??= addon.connect(complete))
+  const ended = native(() => begin(opened, id)) ?? (await waitFor(opened, id, cancel, signal))
+  const completion: Completion<T> = JSON.parse(ended)
+  if ("ok" in completion) return completion.ok
+  const { code, message, folder } = completion.error
+  throw new OrchestratorError(code, message, { folder })
+}
+
+/** Waits for the completion of the call under `id`. */
+function waitFor(
+  opened: Port,
+  id: number,
+  cancel: (port: Port, id: number) => void,
+  signal: AbortSignal | undefined,
+): Promise<string> {
   return new Promise((resolve, reject) => {
-    if (signal?.aborted) {
-      reject(aborted(signal))
-      return
-    }
-    const conclude = (json: string) => {
-      const completion: Completion<T> = JSON.parse(json)
-      if ("ok" in completion) return resolve(completion.ok)
-      const { code, message, folder } = completion.error
-      reject(new OrchestratorError(code, message, { folder }))
-    }
-    const id = ++lastId
-    const opened = (port ??= addon.connect(complete))
-    const ended = native(() => begin(opened, id))
-    if (ended !== null) return conclude(ended)
     const release = keepAlive()
     const settle = (act: () => void) => {
       // Whatever comes second finds that the call has been settled.
@@ -115,7 +119,7 @@ function call<T>(
       settle(() => reject(aborted(signal)))
     }
     waiting.set(id, {
-      complete: (json) => settle(() => conclude(json)),
+      complete: (json) => settle(() => resolve(json)),
       fail: (error) => settle(() => reject(error)),
     })
     signal?.addEventListener("abort", onAbort, { once: true })
@@ -247,25 +251,18 @@ let hasLent = false
 function lend(): boolean {
   if (hasLent) return false
   hasLent = true
-  queueMicrotask(() => (hasLent = false))
+  // Sooner at hand in a fresh process than `queueMicrotask`.
+  Promise.resolve().then(() => (hasLent = false))
   return true
 }
 
-async function start<T>(
-  name: ToolName,
-  options: unknown,
-  context: ToolContext | undefined,
-  asText: boolean,
-): Promise<T> {
-  const json = optionsJson(options)
-  const { cwd = ".", granted, leased, index, maskSecrets } = context ?? {}
-  const reach = JSON.stringify({ root: resolvePath(cwd), granted, leased, index, maskSecrets })
-  const here = lend()
-  return call<T>(
-    (port, id) => addon.toolStart(port, id, name, json, reach, asText, here),
-    addon.toolCancel,
-    context?.signal,
-  )
+function start<T>(name: ToolName, options: unknown, context: ToolContext | undefined, asText: boolean): Promise<T> {
+  const { cwd = ".", granted, leased, index, maskSecrets, signal } = context ?? {}
+  const begin = (port: Port, id: number) => {
+    const reach = JSON.stringify({ root: resolvePath(cwd), granted, leased, index, maskSecrets })
+    return addon.toolStart(port, id, name, optionsJson(options), reach, asText, lend())
+  }
+  return call<T>(begin, addon.toolCancel, signal)
 }
 
 function optionsJson(options: unknown): string {
