@@ -54,7 +54,7 @@ function countingSignal() {
 }
 
 const checks = {
-  "the user's global ignore file counts, also by a link, and as it is now"() {
+  "the user's global ignore file counts, also by a link or as git's settings name it, and as it is now"() {
     // Without it a search shows what git hides, or goes by rules that have been changed.
     const home = join(scratch, "home")
     const kept = join(scratch, "dotfiles")
@@ -64,19 +64,25 @@ const checks = {
     for (const name of ["a.txt", "b.txt"]) writeFileSync(join(repository, name), "")
     writeFileSync(
       join(home, "look.mjs"),
-      `import { writeFileSync } from "node:fs"
+      `import { rmSync, writeFileSync } from "node:fs"
       import { glob } from ${JSON.stringify(facadeUrl)}
       const look = async () => (await glob({ pattern: "*.txt" }, { cwd: ${JSON.stringify(repository)} })).paths.join()
       for (const name of ["a.txt", "b.txt"]) {
         writeFileSync(${JSON.stringify(join(kept, "ignore"))}, name)
         console.log(await look())
-      }`,
+      }
+      writeFileSync(${JSON.stringify(join(home, "own"))}, "a.txt")
+      writeFileSync(${JSON.stringify(join(home, ".gitconfig"))}, "[core]\\n\\texcludesfile = ~/own\\n")
+      console.log(await look())
+      for (let index = 0; index < 20; index++) await look()
+      rmSync(${JSON.stringify(join(home, ".gitconfig"))})
+      console.log(await look())`,
     )
     const { stdout, stderr } = spawnSync(process.execPath, [join(home, "look.mjs")], {
       encoding: "utf8",
       env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home },
     })
-    assert.equal(stdout, "b.txt\na.txt\n", stderr)
+    assert.equal(stdout, "b.txt\na.txt\nb.txt\na.txt\n", stderr)
   },
 
   async "searches with an index see every change"() {

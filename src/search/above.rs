@@ -4,11 +4,13 @@
 //! the folders above, which tell by their times what was made or renamed in them, and the files with rules. While all of
 //! it is as it was, so are the rules. The times of what has changed in the last moment tell nothing, as a file system's
 //! clock may stand still so long: in such a folder each name is noted that may matter, and such a file is read again by
-//! the next call. So is what lies on a file system that others change behind the kernel's back. Of calls that are made
-//! together one looks, and the others take what it has found after they were made.
+//! the next call, unless it is watched. So is what lies on a file system that others change behind the kernel's back. Of calls that are made
+//! together one looks, and the others take what it has found after they were made. Places that
+//! were looked at often are watched ([`Watch`]): while nothing happens there, no look is needed.
 
 use crate::root::Folder;
-use crate::rule::{EXCLUDE, RuleFiles, Rules};
+use crate::rule::{EXCLUDE, Room, RuleFiles, Rules};
+use crate::watch::Watch;
 use ignore::gitignore::gitconfig_excludes_path;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -20,6 +22,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// For how many folders they are kept.
 const KEPT_MAX: usize = 64;
+/// How deep a folder may be whose rules are read in a moment.
+const BRIEF_DEPTH_MAX: usize = 32;
 /// How long the times of files must have stood still; some file systems count in steps of two seconds.
 pub(crate) const SETTLED: Duration = Duration::from_secs(3);
 /// File systems whose changes all go through this kernel (`linux/magic.h`): ext, xfs, btrfs, tmpfs, overlayfs, f2fs, zfs,
@@ -35,33 +39,65 @@ pub(crate) fn is_local(kind: i64) -> bool {
     u32::try_from(kind).is_ok_and(|kind| FILE_SYSTEMS.contains(&kind))
 }
 
+/// Returns whether the folder is on such a file system.
+pub(crate) fn is_on_local(folder: &Path) -> bool {
+    rustix::fs::statfs(folder).is_ok_and(|found| is_local(found.f_type))
+}
+
 /// For which folder what is known.
 static KNOWN: LazyLock<Mutex<HashMap<PathBuf, Arc<Known>>>> = LazyLock::new(Mutex::default);
 
-/// Returns what [`rules`] does if that is known, and still holds.
-pub(crate) fn known(inside: &Folder, folder: &Path) -> Option<Arc<Rules>> {
+/// Returns the rules that hold in `folder` because of the folders above it and of git's settings.
+pub(crate) fn rules(inside: &Folder, folder: &Path) -> Arc<Rules> {
+    known(inside, folder).unwrap_or_else(|| read(inside, folder, &mut Room::unlimited()))
+}
+
+/// Returns the same if that takes a moment only.
+pub(crate) fn brief_rules(inside: &Folder, folder: &Path) -> Option<Arc<Rules>> {
+    known(inside, folder).or_else(|| {
+        let is_brief = folder.ancestors().nth(BRIEF_DEPTH_MAX).is_none() && is_on_local(folder);
+        let mut room = Room::brief();
+        let rules = is_brief.then(|| read(inside, folder, &mut room))?;
+        (!room.is_over).then_some(rules)
+    })
+}
+
+/// Returns what an earlier call has read, if it still holds.
+fn known(inside: &Folder, folder: &Path) -> Option<Arc<Rules>> {
     let known = KNOWN.lock().get(folder).cloned()?;
     let is_current =
         known.inside == inside.path() && (known.was_current(inside.asked()) || known.is_current());
     is_current.then(|| Arc::clone(&known.rules))
 }
 
-/// Returns the rules that hold in `folder` because of the folders above it and of git's settings.
-pub(crate) fn rules(inside: &Folder, folder: &Path) -> Arc<Rules> {
-    if let Some(rules) = known(inside, folder) {
-        return rules;
+/// Reads the rules, and keeps them if each later change would be noticed.
+fn read(inside: &Folder, folder: &Path, room: &mut Room) -> Arc<Rules> {
+    let mut places = Places::look(folder);
+    let mut unsettled_count = KNOWN.lock().get(folder).map_or(0, |known| known.unsettled_count);
+    unsettled_count = if places.look.is_settled { 0 } else { unsettled_count + 1 };
+    let mut watch = None;
+    if unsettled_count == UNSETTLED_MIN && places.look.is_complete {
+        watch = Watch::of(places.look.seen.iter().flat_map(Seen::paths));
     }
-    let known = Known::read(inside, folder);
+    if watch.is_some() {
+        // What is watched before it is looked at needs no times.
+        places = Places::look(folder);
+        unsettled_count = 0;
+    }
+    let is_complete = places.look.is_complete;
+    let mut known = places.read(inside, folder, room);
+    known.calm.get_mut().watch = watch;
+    known.unsettled_count = unsettled_count;
     let rules = Arc::clone(&known.rules);
     let mut kept = KNOWN.lock();
-    if known.is_settled {
-        if kept.len() >= KEPT_MAX {
-            kept.clear();
-        }
-        kept.insert(folder.to_owned(), Arc::new(known));
-    } else {
+    if !is_complete || room.is_over {
         kept.remove(folder);
+        return rules;
     }
+    if kept.len() >= KEPT_MAX {
+        kept.clear();
+    }
+    kept.insert(folder.to_owned(), Arc::new(known));
     rules
 }
 
@@ -72,28 +108,58 @@ struct Known {
     inside: PathBuf,
     variables: [Option<OsString>; 4],
     seen: Vec<Seen>,
-    /// Whether every later change would be noticed.
+    /// Whether every later change gives a place another stamp. Otherwise only a watch can tell.
     is_settled: bool,
+    /// How often in a row the rules were read when it was not so, and unwatched.
+    unsettled_count: u32,
     /// When it was last found to hold.
     current: Mutex<Option<Instant>>,
+    calm: Mutex<Calm>,
 }
 
-impl Known {
-    /// Reads the rules, and notes each place before it is read.
-    fn read(inside: &Folder, folder: &Path) -> Known {
+/// What spares a look at all places.
+#[derive(Default)]
+struct Calm {
+    /// How many looks have found nothing changed.
+    looks: u32,
+    watch: Option<Watch>,
+}
+
+/// After how many such looks the places are watched.
+const LOOKS_MIN: u32 = 16;
+/// After how many times that they had to be read, because their stamps tell nothing yet.
+const UNSETTLED_MIN: u32 = 2;
+
+/// Where the rules are, noted before they are read.
+struct Places<'a> {
+    variables: [Option<OsString>; 4],
+    /// The user's own rules.
+    global: Option<PathBuf>,
+    /// The folders above, the nearest first.
+    above: Vec<(&'a Path, RuleFiles)>,
+    /// Whether the folder itself is a repository, with rules of its own that no walk comes across.
+    is_repository: bool,
+    look: Look,
+}
+
+impl<'a> Places<'a> {
+    fn look(folder: &'a Path) -> Places<'a> {
         let mut look = Look::now();
-        look.is_settled = rustix::fs::statfs(folder).is_ok_and(|found| is_local(found.f_type));
+        look.is_complete = is_on_local(folder);
         let variables = variables();
-        for path in settings(&variables) {
-            look.note(path, By::Link);
+        let (settings, own) = (settings(&variables), default_excludes(&variables));
+        for path in settings.iter().chain(&own) {
+            look.note(path.clone(), By::Link);
         }
-        let global = gitconfig_excludes_path();
+        // To be read, settings want an expression compiled, which takes longer than all else that a first search does.
+        let is_told = own.is_none() || settings.iter().any(|path| names_excludes(path));
+        let global = if is_told { gitconfig_excludes_path() } else { own };
         if let Some(path) = &global
             && look.seen.iter().all(|seen| seen.path != *path)
         {
             look.note(path.clone(), By::Link);
         }
-        let mut above: Vec<(&Path, RuleFiles)> = Vec::new();
+        let mut above = Vec::new();
         for folder in folder.ancestors().skip(1) {
             look.folder(folder);
             let files = RuleFiles::probe(folder);
@@ -103,33 +169,69 @@ impl Known {
             if files.has_git() {
                 let git = folder.join(".git");
                 // A link, or the file of a worktree, may come to lead elsewhere unseen.
-                look.is_settled &= git.symlink_metadata().is_ok_and(|found| found.is_dir());
+                look.is_complete &= git.symlink_metadata().is_ok_and(|found| found.is_dir());
                 look.note(git.join(EXCLUDE), By::Name);
             }
             above.push((folder, files));
         }
-        let rules = Rules::from_above(inside, folder, global.as_deref(), above.into_iter().rev());
-        let Look { seen, is_settled, .. } = look;
+        let git = folder.join(".git");
+        let is_repository = git.symlink_metadata().is_ok_and(|found| found.is_dir());
+        if is_repository {
+            look.note(git.join(EXCLUDE), By::Name);
+        }
+        Places { variables, global, above, is_repository, look }
+    }
+
+    fn read(self, inside: &Folder, folder: &Path, room: &mut Room) -> Known {
+        let Places { variables, global, above, is_repository, look: Look { seen, is_settled, .. }, .. } =
+            self;
+        let above = above.into_iter().rev();
+        let rules = Rules::from_above(inside, folder, global.as_deref(), above, is_repository, room);
         Known {
             rules,
             inside: inside.path().to_owned(),
             variables,
             seen,
             is_settled,
+            unsettled_count: 0,
             current: Mutex::new(None),
+            calm: Mutex::default(),
         }
     }
+}
 
+impl Known {
     /// Returns whether nothing has changed since.
     fn is_current(&self) -> bool {
         let looked = Instant::now();
-        let is_current = self.variables == variables()
-            && self.seen.iter().all(|seen| seen.stamp == Stamp::of(&seen.path, seen.by));
+        let is_current =
+            self.variables == variables() && (self.is_calm() || self.is_settled && self.is_unchanged());
         if is_current {
             let mut current = self.current.lock();
             *current = (*current).max(Some(looked));
         }
         is_current
+    }
+
+    fn is_unchanged(&self) -> bool {
+        self.seen.iter().all(|seen| seen.stamp == Stamp::of(&seen.path, seen.by))
+    }
+
+    /// Returns whether a watch tells that nothing has changed since the last look. Without one another look is needed,
+    /// also right after the places have come to be watched.
+    fn is_calm(&self) -> bool {
+        let mut calm = self.calm.lock();
+        if let Some(watch) = &calm.watch {
+            if watch.is_calm() {
+                return true;
+            }
+            *calm = Calm::default();
+        }
+        calm.looks = calm.looks.saturating_add(1);
+        if calm.looks == LOOKS_MIN && self.is_settled {
+            calm.watch = Watch::of(self.seen.iter().flat_map(Seen::paths));
+        }
+        false
     }
 
     /// Returns whether another call has found, at `time` or later, that nothing has changed.
@@ -142,16 +244,36 @@ fn variables() -> [Option<OsString>; 4] {
     VARIABLES.map(std::env::var_os)
 }
 
+/// The path that a variable holds.
+fn path_in(variable: &Option<OsString>) -> Option<PathBuf> {
+    variable.as_deref().filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The file of this name in the folder of git's settings.
+fn in_config([home, config, ..]: &[Option<OsString>; 4], name: &str) -> Option<PathBuf> {
+    let config = path_in(config).or_else(|| Some(path_in(home)?.join(".config")))?;
+    Some(config.join("git").join(name))
+}
+
 /// The files in which git's settings may be, whether they are there or not.
-fn settings([home, config, global, system]: &[Option<OsString>; 4]) -> impl Iterator<Item = PathBuf> {
-    let path = |variable: &Option<OsString>| {
-        variable.as_deref().filter(|value| !value.is_empty()).map(PathBuf::from)
-    };
-    let config = path(config).or_else(|| Some(path(home)?.join(".config")));
-    let system = path(system).unwrap_or_else(|| PathBuf::from("/etc/gitconfig"));
-    let own = path(home).map(|home| home.join(".gitconfig"));
-    let config = config.map(|config| [config.join("git/config"), config.join("git/ignore")]);
-    [path(global), own, Some(system)].into_iter().flatten().chain(config.into_iter().flatten())
+fn settings(variables: &[Option<OsString>; 4]) -> Vec<PathBuf> {
+    let [home, _, global, system] = variables;
+    let own = path_in(home).map(|home| home.join(".gitconfig"));
+    let system = path_in(system).unwrap_or_else(|| PathBuf::from("/etc/gitconfig"));
+    let files = [path_in(global), own, Some(system), in_config(variables, "config")];
+    files.into_iter().flatten().collect()
+}
+
+/// The user's own rules where no settings name others; `None` when only the system knows where they are.
+fn default_excludes(variables: &[Option<OsString>; 4]) -> Option<PathBuf> {
+    in_config(variables, "ignore")
+}
+
+/// Returns whether settings may say where the user's own rules are.
+fn names_excludes(settings: &Path) -> bool {
+    const NAME: &[u8] = b"excludesfile";
+    let names = |text: Vec<u8>| text.windows(NAME.len()).any(|part| part.eq_ignore_ascii_case(NAME));
+    std::fs::read(settings).is_ok_and(names)
 }
 
 /// A place that was looked at.
@@ -161,6 +283,16 @@ struct Seen {
     stamp: Option<Stamp>,
 }
 
+impl Seen {
+    /// The paths on which it depends.
+    fn paths(&self) -> Vec<PathBuf> {
+        match self.by {
+            By::List => RuleFiles::NAMES.map(|name| self.path.join(name)).into(),
+            By::Name | By::Link | By::Presence => vec![self.path.clone()],
+        }
+    }
+}
+
 /// What of a place matters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
@@ -168,6 +300,8 @@ enum By {
     Name,
     /// What has its name, or that to which a link of this name leads.
     Link,
+    /// Which files of rules the folder has.
+    List,
     /// Whether there is anything of this name.
     Presence,
 }
@@ -218,19 +352,28 @@ struct Look {
     seen: Vec<Seen>,
     /// File systems that are local.
     devices: Vec<u64>,
+    /// Whether every later change of them gives them another stamp.
     is_settled: bool,
+    /// Whether they are all that matters.
+    is_complete: bool,
 }
 
 impl Look {
     fn now() -> Look {
-        Look { now: SystemTime::now(), seen: Vec::new(), devices: Vec::new(), is_settled: true }
+        Look {
+            now: SystemTime::now(),
+            seen: Vec::new(),
+            devices: Vec::new(),
+            is_settled: true,
+            is_complete: true,
+        }
     }
 
     /// Notes which files of rules a folder has.
     fn folder(&mut self, folder: &Path) {
         let stamp = Stamp::of(folder, By::Name);
         if self.tells(folder, stamp.as_ref()) {
-            return self.seen.push(Seen { path: folder.to_owned(), by: By::Name, stamp });
+            return self.seen.push(Seen { path: folder.to_owned(), by: By::List, stamp });
         }
         for name in RuleFiles::NAMES {
             let path = folder.join(name);
@@ -252,9 +395,7 @@ impl Look {
         // A time to come is one that tells nothing.
         let newest = u64::try_from(seconds).ok().map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
         let age = newest.and_then(|newest| self.now.duration_since(newest).ok());
-        if !self.devices.contains(&stamp.device)
-            && rustix::fs::statfs(path).is_ok_and(|found| is_local(found.f_type))
-        {
+        if !self.devices.contains(&stamp.device) && is_on_local(path) {
             self.devices.push(stamp.device);
         }
         age.is_some_and(|age| age > SETTLED) && self.devices.contains(&stamp.device)
@@ -264,8 +405,14 @@ impl Look {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::root::Root;
+    use crate::root::{Kind, Root};
     use std::fs::{create_dir_all, remove_file, rename, write};
+
+    /// Reads the rules as if the places had stood still for long.
+    fn look(root: &Root, folder: &Path) -> Known {
+        let known = Places::look(folder).read(root.project(), folder, &mut Room::unlimited());
+        Known { is_settled: true, ..known }
+    }
 
     /// Breaks if a change of what lies above a folder is not noticed, or if one is seen where there was none.
     #[test]
@@ -288,16 +435,95 @@ mod tests {
             ("none", Box::new(|| remove_file(&exclude))),
         ];
         for (index, (what, change)) in changes.into_iter().enumerate() {
-            let known = Known::read(root.project(), &project);
+            let known = look(&root, &project);
             assert!(known.is_current(), "before {what}");
-            assert!(index == 0 || !known.is_settled, "what was written just now may change within its time");
+            let is_settled = Places::look(&project).look.is_settled;
+            assert!(index == 0 || !is_settled, "what was written just now may change within its time");
             // Longer than the step of a file system's clock.
             std::thread::sleep(Duration::from_millis(20));
             change().expect("a file can be changed");
             assert!(!known.is_current(), "{what} is noticed");
-            let fresh = Known::read(root.project(), &project);
+            let fresh = look(&root, &project);
             assert_ne!(known.rules.fingerprint(), fresh.rules.fingerprint(), "{what} changes the rules");
         }
+    }
+
+    /// Breaks if what a repository itself excludes is taken for another's, or is kept when it has changed.
+    #[test]
+    fn what_the_repository_excludes_is_kept_with_the_rules_above_it() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let root = Root::open(folder.path()).expect("the project opens");
+        let exclude = root.path().join(".git").join(EXCLUDE);
+        create_dir_all(root.path().join(".git/info")).expect("a folder can be made");
+        write(&exclude, "one\n").expect("a file can be written");
+        let mut room = Room::unlimited();
+        let mut files = RuleFiles::default();
+        files.note(".git".as_ref(), Kind::Folder);
+        let mut hides = |known: &Known, folder: &Path, name: &str| {
+            let rules = known.rules.with_folder(root.project(), folder, files, &mut room);
+            rules.matched(&folder.join(name), false).is_ignore()
+        };
+        let known = look(&root, root.path());
+        assert!(
+            known.is_current() && hides(&known, root.path(), "one") && !hides(&known, root.path(), "two")
+        );
+        assert!(!hides(&known, &root.path().join("below"), "one"), "another repository has rules of its own");
+        std::thread::sleep(Duration::from_millis(20));
+        write(&exclude, "two\n").expect("a file can be written");
+        assert!(!known.is_current());
+        let known = look(&root, root.path());
+        assert!(hides(&known, root.path(), "two") && !hides(&known, root.path(), "one"));
+    }
+
+    /// Breaks if places that are looked at often do not come to be watched, if a change is missed from then on, or if after
+    /// one they are looked at for ever.
+    #[test]
+    fn what_is_looked_at_often_is_watched() {
+        let above = tempfile::tempdir().expect("a folder can be made");
+        let project = above.path().canonicalize().expect("the folder is there").join("project");
+        create_dir_all(&project).expect("a folder can be made");
+        let root = Root::open(&project).expect("the project opens");
+        let read = || look(&root, &project);
+        let is_watched = |known: &Known| known.calm.lock().watch.is_some();
+        let known = read();
+        for look in 1..=2 * LOOKS_MIN {
+            assert!(known.is_current());
+            assert_eq!(is_watched(&known), look >= LOOKS_MIN, "after {look}");
+        }
+        write(above.path().join("beside"), "").expect("a file can be written");
+        assert!(known.is_current() && is_watched(&known), "what does not matter does not disturb");
+        create_dir_all(above.path().join(".git")).expect("a folder can be made");
+        assert!(!known.is_current());
+        let known = read();
+        assert!((0..LOOKS_MIN).all(|_| known.is_current()) && is_watched(&known));
+        std::fs::remove_dir(above.path().join(".git")).expect("a folder can be removed");
+        std::fs::create_dir(above.path().join(".git")).expect("a folder can be made");
+        let _changed = known.is_current();
+        assert!(!is_watched(&known), "after a change there is another look");
+    }
+
+    /// Breaks if rules that were written a moment ago are read by each call, or if a change is missed that leaves a file the
+    /// time that it had.
+    #[test]
+    fn what_has_changed_just_now_is_watched() {
+        let above = tempfile::tempdir().expect("a folder can be made");
+        let project = above.path().canonicalize().expect("the folder is there").join("project");
+        create_dir_all(&project).expect("a folder can be made");
+        let root = Root::open(&project).expect("the project opens");
+        let hides = |name: &str| {
+            rules(root.for_call().project(), &project).matched(&project.join(name), false).is_ignore()
+        };
+        create_dir_all(above.path().join(".git")).expect("a folder can be made");
+        for round in 0..50 {
+            let (hidden, other) = if round % 2 == 0 { ("one", "two") } else { ("two", "one") };
+            write(above.path().join(".gitignore"), format!("{hidden}\n")).expect("a file can be written");
+            for _ in 0..=round % 7 {
+                assert!(hides(hidden) && !hides(other), "round {round}");
+            }
+        }
+        let kept = || rules(root.for_call().project(), &project);
+        let _twice = (kept(), kept());
+        assert!(Arc::ptr_eq(&kept(), &kept()));
     }
 
     /// Breaks if a call takes what another has found before it was made.
@@ -305,7 +531,7 @@ mod tests {
     fn a_look_serves_the_calls_that_were_made_before_it() {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let root = Root::open(folder.path()).expect("the project opens");
-        let known = Known::read(root.project(), root.path());
+        let known = look(&root, root.path());
         let (early, call) = (root.for_call(), root.for_call());
         assert!(!known.was_current(call.project().asked()), "nobody has looked");
         assert!(known.is_current());

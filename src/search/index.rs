@@ -26,8 +26,8 @@ use crate::error::SearchError;
 use crate::limit::{
     INDEX_BYTES_MAX, INDEX_FILES_MIN, INDEX_SEARCHES_MIN, INDEXES_MAX, SYNTAX_FILE_BYTES_MAX, TREE_DEPTH_MAX,
 };
-use crate::root::{Folder, Root};
-use crate::rule::{RuleFiles, Rules, fingerprint_exclude};
+use crate::root::{Folder, Kind, Root};
+use crate::rule::{Room, RuleFiles, Rules, fingerprint_exclude};
 use crate::signature::{Signature, Signer};
 use cap_std::fs::FileType;
 use orchestrator_worker::{Job, Lane, Pool, Scope, Ticket};
@@ -626,7 +626,7 @@ impl Live {
     ) -> Result<(), Useless> {
         let mut rule_files = RuleFiles::default();
         for (name, file_type, inode) in &entries {
-            rule_files.note(name);
+            rule_files.note(name, if file_type.is_dir() { Kind::Folder } else { Kind::File });
             let names_count =
                 || Some(self.folder.open_file(&absolute.join(name)).ok()?.0.metadata().ok()?.nlink());
             if !file_type.is_file() {
@@ -650,7 +650,9 @@ impl Live {
         }
         let rules = match old {
             Some(old) if changes.is_some_and(|changes| !changes.rules) => Arc::clone(&old.rules),
-            Some(_) | None => indexed.rules.with_folder(&self.folder, absolute, rule_files),
+            Some(_) | None => {
+                indexed.rules.with_folder(&self.folder, absolute, rule_files, &mut Room::unlimited())
+            }
         };
         for file in old.iter().flat_map(|old| &old.files) {
             let place = entries.binary_search_by(|(name, ..)| name.cmp(&file.name));

@@ -56,6 +56,8 @@ pub mod structural;
 pub mod symbols;
 mod text;
 mod walk;
+#[cfg(target_os = "linux")]
+mod watch;
 
 #[cfg(test)]
 mod tests;

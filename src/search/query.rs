@@ -226,8 +226,8 @@ pub fn start(
     start_within(pool, root, query, TIME_MAX, false, on_end)
 }
 
-/// As [`start`], for a caller who waits: what took a moment only when it was last done here is done on the calling thread,
-/// which takes less than to wake another. `on_end` may be called before this returns.
+/// As [`start`], for a caller who waits: what may take a moment only is begun on the calling thread, which takes less than
+/// to wake another. `on_end` may be called before this returns.
 ///
 /// # Errors
 ///
@@ -269,7 +269,7 @@ fn submit<T: Tool>(
     on_end: impl FnOnce(Result<Answer, SearchError>) + Send + 'static,
 ) -> Result<Ticket, SearchError> {
     let place = T::brief_at(&options).map(|path| (root.path().to_owned(), path.to_owned()));
-    let is_brief = here && place.as_ref().is_some_and(was_brief);
+    let is_brief = here && place.as_ref().is_some_and(may_be_brief);
     // Filled by the first unit; empty at the end when the job was stopped before it.
     let prepared: Arc<Mutex<Option<Prepared<T>>>> = Arc::new(Mutex::new(None));
     let (slot, root) = (Arc::clone(&prepared), root.for_call());
@@ -303,32 +303,31 @@ fn submit<T: Tool>(
 /// How long work may take that is done on the caller's thread.
 const BRIEF_MAX: Duration = Duration::from_micros(500);
 
-/// Where work was as brief when it was last done there: the project, and the path in it.
-static BRIEF: Mutex<Vec<(PathBuf, String)>> = Mutex::new(Vec::new());
+/// Where work is done: the project, and the path in it.
+type Place = (PathBuf, String);
 
-/// How many such places are remembered.
-const BRIEF_PLACES_MAX: usize = 64;
+/// Whether the work was as brief when it was last done in a place.
+static WAS_BRIEF: Mutex<Vec<(Place, bool)>> = Mutex::new(Vec::new());
 
-fn was_brief(place: &(PathBuf, String)) -> bool {
-    BRIEF.lock().contains(place)
+/// How many places are remembered.
+const PLACES_MAX: usize = 64;
+
+/// Where nothing was done yet, it is tried.
+fn may_be_brief(place: &Place) -> bool {
+    WAS_BRIEF.lock().iter().find(|(known, _)| known == place).is_none_or(|(_, was_brief)| *was_brief)
 }
 
-/// Remembers a place where the work took a moment only; forgets one where it has taken longer.
-fn note_time(place: (PathBuf, String), took: Duration) {
-    let mut places = BRIEF.lock();
-    let known = places.iter().position(|known| *known == place);
-    match known {
-        Some(known) if took > BRIEF_MAX => {
-            places.remove(known);
-        }
-        None if took <= BRIEF_MAX => {
-            if places.len() == BRIEF_PLACES_MAX {
-                places.remove(0);
-            }
-            places.push(place);
-        }
-        Some(_) | None => {}
+fn note_time(place: Place, took: Duration) {
+    let mut places = WAS_BRIEF.lock();
+    let is_brief = took <= BRIEF_MAX;
+    if let Some((_, was_brief)) = places.iter_mut().find(|(known, _)| *known == place) {
+        *was_brief = is_brief;
+        return;
     }
+    if places.len() == PLACES_MAX {
+        places.remove(0);
+    }
+    places.push((place, is_brief));
 }
 
 fn options_schema<T: JsonSchema>() -> Value {

@@ -10,7 +10,7 @@
 #[cfg(target_os = "linux")]
 use crate::above::{Stamp, stamp, telling_stamp};
 use crate::limit::IGNORE_FILE_BYTES_MAX;
-use crate::root::{Folder, open_outside};
+use crate::root::{Folder, Kind, open_outside};
 use ignore::Match;
 #[cfg(not(target_os = "linux"))]
 use ignore::gitignore::gitconfig_excludes_path;
@@ -18,17 +18,17 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use parking_lot::Mutex;
 #[cfg(not(target_os = "linux"))]
 use stampless::{Stamp, stamp, telling_stamp};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, is_separator};
 use std::sync::{Arc, LazyLock};
 
 /// How many files of rules are kept compiled, which takes a hundred times as long as reading them.
 const COMPILED_MAX: usize = 256;
-/// Files of rules that are as large together take long to compile.
+/// Files of rules that are larger together take more than a moment to compile.
 const BRIEF_BYTES_MAX: u64 = 4 * 1024;
 /// Where a repository's own rules are in its `.git`.
 pub(crate) const EXCLUDE: &str = "info/exclude";
@@ -42,7 +42,33 @@ pub(crate) struct RuleFiles {
     ignore: bool,
     gitignore: bool,
     git: bool,
+    git_is_folder: bool,
     jj: bool,
+}
+
+/// How much of files of rules may be compiled.
+pub(crate) struct Room {
+    left_bytes: u64,
+    /// Whether there was more.
+    pub(crate) is_over: bool,
+}
+
+impl Room {
+    pub(crate) fn unlimited() -> Room {
+        Room { left_bytes: u64::MAX, is_over: false }
+    }
+
+    /// Room for what takes a moment.
+    pub(crate) fn brief() -> Room {
+        Room { left_bytes: BRIEF_BYTES_MAX, is_over: false }
+    }
+
+    fn take(&mut self, bytes: u64) -> Option<()> {
+        let left = self.left_bytes.checked_sub(bytes);
+        self.left_bytes = left.unwrap_or_default();
+        self.is_over |= left.is_none();
+        left.map(|_| ())
+    }
 }
 
 impl RuleFiles {
@@ -50,12 +76,12 @@ impl RuleFiles {
     pub(crate) const NAMES: [&str; 5] = [".rgignore", ".ignore", ".gitignore", ".git", ".jj"];
 
     /// Notes an entry of the folder.
-    pub(crate) fn note(&mut self, name: &OsStr) {
+    pub(crate) fn note(&mut self, name: &OsStr, kind: Kind) {
         match name.to_str() {
             Some(".rgignore") => self.rgignore = true,
             Some(".ignore") => self.ignore = true,
             Some(".gitignore") => self.gitignore = true,
-            Some(".git") => self.git = true,
+            Some(".git") => (self.git, self.git_is_folder) = (true, kind == Kind::Folder),
             Some(".jj") => self.jj = true,
             Some(_) | None => {}
         }
@@ -65,8 +91,8 @@ impl RuleFiles {
     pub(crate) fn probe(folder: &Path) -> RuleFiles {
         let mut files = RuleFiles::default();
         for name in RuleFiles::NAMES {
-            if folder.join(name).symlink_metadata().is_ok() {
-                files.note(OsStr::new(name));
+            if let Ok(found) = folder.join(name).symlink_metadata() {
+                files.note(OsStr::new(name), if found.is_dir() { Kind::Folder } else { Kind::File });
             }
         }
         files
@@ -76,7 +102,7 @@ impl RuleFiles {
     #[cfg(target_os = "linux")]
     pub(crate) fn has(name: &OsStr) -> bool {
         let mut files = RuleFiles::default();
-        files.note(name);
+        files.note(name, Kind::File);
         !files.is_empty()
     }
 
@@ -86,15 +112,8 @@ impl RuleFiles {
         self.git
     }
 
-    /// Returns whether reading these files of `folder` may take long.
-    pub(crate) fn are_large(self, folder: &Path) -> bool {
-        let exclude = self.git.then(|| folder.join(".git").join(EXCLUDE));
-        let size_bytes = |path: PathBuf| path.symlink_metadata().map_or(0, |found| found.len());
-        let bytes: u64 = self.paths(folder).chain(exclude).map(size_bytes).sum();
-        bytes > BRIEF_BYTES_MAX
-    }
-
     /// Returns the files of rules that `folder` has.
+    #[cfg(target_os = "linux")]
     pub(crate) fn paths(self, folder: &Path) -> impl Iterator<Item = PathBuf> {
         let files = [(self.rgignore, ".rgignore"), (self.ignore, ".ignore"), (self.gitignore, ".gitignore")];
         files.into_iter().filter(|(there, _)| *there).map(|(_, name)| folder.join(name))
@@ -108,6 +127,8 @@ impl RuleFiles {
 /// The rules that hold in a folder: its own and, through `parent`, those of the folders above.
 pub(crate) struct Rules {
     parent: Option<Arc<Rules>>,
+    /// Of rules from above a folder: the folder, and its own `info/exclude`, where that was read with them.
+    exclude_below: Option<(PathBuf, Option<Arc<RuleFile>>)>,
     rgignore: Option<Arc<RuleFile>>,
     ignore: Option<Arc<RuleFile>>,
     gitignore: Option<Arc<RuleFile>>,
@@ -127,14 +148,15 @@ impl Rules {
         {
             let above: Vec<&Path> = folder.ancestors().skip(1).collect();
             let above = above.into_iter().rev().map(|above| (above, RuleFiles::probe(above)));
-            Rules::from_above(inside, folder, gitconfig_excludes_path().as_deref(), above)
+            let global = gitconfig_excludes_path();
+            Rules::from_above(inside, folder, global.as_deref(), above, false, &mut Room::unlimited())
         }
     }
 
-    /// Returns the same if it is known from an earlier call, without reading any file.
-    pub(crate) fn known_above(inside: &Folder, folder: &Path) -> Option<Arc<Rules>> {
+    /// Returns the same if that takes a moment only.
+    pub(crate) fn briefly_above(inside: &Folder, folder: &Path) -> Option<Arc<Rules>> {
         #[cfg(target_os = "linux")]
-        return crate::above::known(inside, folder);
+        return crate::above::brief_rules(inside, folder);
         #[cfg(not(target_os = "linux"))]
         {
             let _unknown = (inside, folder);
@@ -142,47 +164,69 @@ impl Rules {
         }
     }
 
-    /// Reads the rules of the folders `above` the folder, the topmost first, and the user's global ones.
+    /// Reads the rules of the folders `above` the folder, the topmost first, and the user's global ones; `with_exclude` what
+    /// the repository in the folder itself excludes too.
     pub(crate) fn from_above<'a>(
         inside: &Folder,
         folder: &Path,
         global: Option<&Path>,
         above: impl Iterator<Item = (&'a Path, RuleFiles)>,
+        with_exclude: bool,
+        room: &mut Room,
     ) -> Arc<Rules> {
         let top = Arc::new(Rules {
             parent: None,
+            exclude_below: None,
             rgignore: None,
             ignore: None,
             gitignore: None,
             exclude: None,
             // Unreadable global settings are the user's to notice in git itself; the walk goes on without them.
             // Git follows links there, as many keep their settings elsewhere.
-            global: global.and_then(|path| read_rules(inside, folder, &path.canonicalize().ok()?)),
+            global: global.and_then(|path| read_rules(inside, folder, &path.canonicalize().ok()?, room)),
             is_repository: false,
             in_repository: false,
         });
-        above.fold(top, |rules, (above, files)| rules.with_folder(inside, above, files))
+        let mut rules =
+            above.fold(top, |rules, (above, files)| rules.with_folder(inside, above, files, room));
+        if with_exclude && let Some(rules) = Arc::get_mut(&mut rules) {
+            let exclude = read_exclude(inside, folder, true, room);
+            rules.exclude_below = Some((folder.to_owned(), exclude));
+        }
+        rules
     }
 
-    /// Adds the rules of `folder`, of which `files` are there; the same rules when there are none.
+    /// Adds the rules of `folder`, of which `files` are there; the same rules when there are none. What there is no room
+    /// for is missing.
     pub(crate) fn with_folder(
         self: &Arc<Rules>,
         inside: &Folder,
         folder: &Path,
         files: RuleFiles,
+        room: &mut Room,
     ) -> Arc<Rules> {
         if files.is_empty() {
             return Arc::clone(self);
         }
-        let load =
-            |there: bool, name: &str| there.then(|| read_rules(inside, folder, &folder.join(name))).flatten();
+        let mut load = |there: bool, name: &str| {
+            there.then(|| read_rules(inside, folder, &folder.join(name), room)).flatten()
+        };
         let is_repository = files.git || files.jj;
+        let rgignore = load(files.rgignore, ".rgignore");
+        let ignore = load(files.ignore, ".ignore");
+        let gitignore = load(files.gitignore, ".gitignore");
+        let exclude = match &self.exclude_below {
+            Some((below, exclude)) if files.git_is_folder && below.as_os_str() == folder => exclude.clone(),
+            Some(_) | None if files.git => read_exclude(inside, folder, files.git_is_folder, room),
+            Some(_) | None => None,
+        };
         Arc::new(Rules {
             parent: Some(Arc::clone(self)),
-            rgignore: load(files.rgignore, ".rgignore"),
-            ignore: load(files.ignore, ".ignore"),
-            gitignore: load(files.gitignore, ".gitignore"),
-            exclude: files.git.then(|| read_exclude(inside, folder)).flatten(),
+            exclude_below: None,
+            rgignore,
+            ignore,
+            gitignore,
+            exclude,
             global: self.global.clone(),
             is_repository,
             in_repository: self.in_repository || is_repository,
@@ -191,9 +235,12 @@ impl Rules {
 
     /// Says whether the rules hide `path`, bring it back, or have nothing on it.
     pub(crate) fn matched(&self, path: &Path, is_folder: bool) -> Match<()> {
+        let path_bytes = path.as_os_str().as_encoded_bytes();
+        let name = path_bytes.rsplit(|byte| is_separator(char::from(*byte))).next().unwrap_or_default();
         let look = |found: &mut Match<()>, rules: &Option<Arc<RuleFile>>| {
             if let Some(rules) = rules
                 && found.is_none()
+                && rules.names.may_have(name)
             {
                 *found = rules.matcher.matched(path, is_folder).map(|_| ());
             }
@@ -237,15 +284,51 @@ impl Rules {
 
 /// A file of rules, compiled.
 struct RuleFile {
+    names: Names,
     matcher: Gitignore,
     /// Of the file's place and text.
     digest: u64,
 }
 
+/// What is called so that the patterns of a file of rules may match it. Of most entries that is told from their names, in
+/// a tenth of the time that the matcher takes.
+#[derive(Default)]
+struct Names {
+    exact: HashSet<Box<[u8]>>,
+    tails: Vec<Box<[u8]>>,
+    /// Whether there is a pattern that says too little of names.
+    are_open: bool,
+}
+
+impl Names {
+    /// Adds what a line of the file may match: the last part of its pattern says it, if that is a name, or `*` and a tail.
+    fn add(&mut self, line: &str) {
+        let pattern = line.trim_end();
+        if pattern.is_empty() || pattern.starts_with('#') {
+            return;
+        }
+        let pattern = pattern.strip_prefix('!').unwrap_or(pattern);
+        let name = pattern.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let (text, is_tail) = name.strip_prefix('*').map_or((name, false), |tail| (tail, true));
+        if text.is_empty() || text.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+            self.are_open = true;
+        } else if is_tail {
+            self.tails.push(text.as_bytes().into());
+        } else {
+            self.exact.insert(text.as_bytes().into());
+        }
+    }
+
+    fn may_have(&self, name: &[u8]) -> bool {
+        self.are_open || self.exact.contains(name) || self.tails.iter().any(|tail| name.ends_with(tail))
+    }
+}
+
 /// Returns a number that changes when the repository's `info/exclude` does.
 #[cfg(target_os = "linux")]
 pub(crate) fn fingerprint_exclude(inside: &Folder, repository: &Path) -> u64 {
-    read_exclude(inside, repository).map_or(0, |rules| rules.digest)
+    let exclude = read_exclude(inside, repository, false, &mut Room::unlimited());
+    exclude.map_or(0, |rules| rules.digest)
 }
 
 /// Files of rules as they were compiled: for which folder, from which file.
@@ -270,7 +353,7 @@ mod stampless {
 }
 
 /// Reads one file of rules for `folder`. A file that is not there, is no regular file or is too large has no effect.
-fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Option<Arc<RuleFile>> {
+fn read_rules(inside: &Folder, folder: &Path, path: &Path, room: &mut Room) -> Option<Arc<RuleFile>> {
     static COMPILED: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
     let key = (folder.to_owned(), path.to_owned());
     let kept = COMPILED.lock().get(&key).and_then(|kept| Some((kept.stamp.clone()?, kept.rules.clone())));
@@ -284,6 +367,7 @@ fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Option<Arc<RuleFil
     if size_bytes > IGNORE_FILE_BYTES_MAX {
         return None;
     }
+    room.take(size_bytes)?;
     // One byte more, so that one call reads to the end.
     let mut text = Vec::with_capacity(usize::try_from(size_bytes).ok()? + 1);
     file.take(IGNORE_FILE_BYTES_MAX).read_to_end(&mut text).ok()?;
@@ -292,15 +376,17 @@ fn read_rules(inside: &Folder, folder: &Path, path: &Path) -> Option<Arc<RuleFil
         return kept.rules.clone();
     }
     let mut builder = GitignoreBuilder::new(folder);
+    let mut names = Names::default();
     for line in String::from_utf8_lossy(&text).trim_start_matches('\u{feff}').lines() {
         // Git, too, passes over a line it cannot read; the rest of the file counts.
         let _unreadable_line = builder.add_line(Some(path.to_owned()), line).is_err();
+        names.add(line);
     }
     let mut hasher = DefaultHasher::new();
     (&key, &text).hash(&mut hasher);
     let digest = hasher.finish();
     let matcher = builder.build().ok().filter(|rules| !rules.is_empty());
-    let rules = matcher.map(|matcher| Arc::new(RuleFile { matcher, digest }));
+    let rules = matcher.map(|matcher| Arc::new(RuleFile { names, matcher, digest }));
     if text.len() <= COMPILED_BYTES_MAX {
         let mut compiled = COMPILED.lock();
         if compiled.len() >= COMPILED_MAX {
@@ -316,11 +402,12 @@ fn open_rules(inside: &Folder, path: &Path) -> io::Result<(File, u64)> {
     if path.starts_with(inside.path()) { inside.open_file(path) } else { open_outside(path) }
 }
 
-/// Reads `info/exclude` of the repository at `folder`, which a worktree or submodule keeps elsewhere.
-fn read_exclude(inside: &Folder, folder: &Path) -> Option<Arc<RuleFile>> {
+/// Reads `info/exclude` of the repository at `folder`, which a worktree or submodule keeps elsewhere; `is_folder` when it is
+/// known that `.git` is one.
+fn read_exclude(inside: &Folder, folder: &Path, is_folder: bool, room: &mut Room) -> Option<Arc<RuleFile>> {
     let git = folder.join(".git");
-    let common = if git.is_dir() { Some(git) } else { common_folder(inside, folder, &git) };
-    read_rules(inside, folder, &common?.join(EXCLUDE))
+    let common = if is_folder || git.is_dir() { Some(git) } else { common_folder(inside, folder, &git) };
+    read_rules(inside, folder, &common?.join(EXCLUDE), room)
 }
 
 /// Follows a `.git` file (`gitdir: ...`, gitrepository-layout(5)) to the folder that several worktrees share.
@@ -348,13 +435,85 @@ mod tests {
     use std::thread::sleep;
     use std::time::Duration;
 
+    /// Breaks if the look at a name rules out what a pattern matches, or if it tells nothing of plain patterns.
+    #[test]
+    fn names_tell_what_no_pattern_matches() {
+        let patterns = [
+            "target",
+            "/target",
+            "target/",
+            "/a/target",
+            "a/b",
+            "*.node",
+            "!keep.me",
+            "/!odd",
+            "\\!bang",
+            "\\#hash",
+            "# note",
+            "**",
+            "**/",
+            "*",
+            "/*",
+            "*/",
+            "a/**",
+            "**/b",
+            "a/**/b",
+            "b*",
+            "?b",
+            "[ab]",
+            "*.{a,node}",
+            "*a*",
+            "a\\*",
+            "\\*",
+            "name ",
+            "name\\ ",
+            " lead",
+            "tab\t",
+            "é",
+            "*é",
+            "a//",
+            "//",
+            "/",
+            "!",
+            "!/",
+            "!!x",
+            "***",
+            "*.",
+            "..",
+            "a,b",
+        ];
+        let names = [
+            "target", "a", "b", "ab", "x.node", ".node", "node", "keep.me", "!keep.me", "!odd", "odd",
+            "!bang", "bang", "#hash", "a*", "*", "name", "name ", "name\\ ", " lead", "lead", "tab\t", "tab",
+            "é", "xé", "!", "!x", "x", "x.", ".", "a,b",
+        ];
+        for pattern in patterns {
+            let mut builder = GitignoreBuilder::new("/root");
+            let _unreadable_line = builder.add_line(None, pattern).is_err();
+            let matcher = builder.build().unwrap();
+            let mut told = Names::default();
+            told.add(pattern);
+            for (name, above) in names.iter().flat_map(|name| ["", "a/", "a/b/"].map(|above| (name, above))) {
+                let path = format!("/root/{above}{name}");
+                let is_matched =
+                    [false, true].iter().any(|is_folder| !matcher.matched(&path, *is_folder).is_none());
+                assert!(told.may_have(name.as_bytes()) || !is_matched, "{pattern:?} matches {path:?}");
+            }
+        }
+        let mut plain = Names::default();
+        ["/target", "node_modules/", "*.node", "# note", "!src/keep"]
+            .iter()
+            .for_each(|pattern| plain.add(pattern));
+        assert!(!["src", "node", "target.rs", "note"].iter().any(|name| plain.may_have(name.as_bytes())));
+    }
+
     /// Breaks if rules are kept that have changed, in whatever way, or if those that stand still are read each time.
     #[test]
     fn rules_are_kept_while_their_file_stands_still() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::open(folder.path()).unwrap();
         let at = |name: &str| root.path().join(name);
-        let read = || read_rules(root.project(), root.path(), &at(".gitignore"));
+        let read = || read_rules(root.project(), root.path(), &at(".gitignore"), &mut Room::unlimited());
         let hides =
             |name: &str| read().is_some_and(|rules| rules.matcher.matched(at(name), false).is_ignore());
         write(at(".gitignore"), "one\n").unwrap();

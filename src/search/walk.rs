@@ -11,7 +11,7 @@ use crate::index::{self, Folders, Indexed};
 use crate::limit::{GLOB_BYTES_MAX, GLOBS_MAX, TREE_DEPTH_MAX};
 use crate::query::Work;
 use crate::root::{Entry, Folder, Kind, Located, Opened};
-use crate::rule::{RuleFiles, Rules};
+use crate::rule::{Room, RuleFiles, Rules};
 use crate::signature::Signature;
 use ignore::overrides::{Override, OverrideBuilder};
 use ignore::types::{Types, TypesBuilder};
@@ -37,7 +37,7 @@ const GRAIN: Duration = Duration::from_micros(500);
 const LONE_GRAIN: Duration = Duration::from_micros(150);
 
 /// The same on a thread that is not the pool's.
-const BORROWED_GRAIN: Duration = Duration::from_micros(300);
+const BORROWED_GRAIN: Duration = Duration::from_millis(1);
 
 /// After how many entries of a folder it is asked whether they are still wanted.
 const ENTRIES_GRAIN: usize = 512;
@@ -276,8 +276,8 @@ impl<V: Search> Work for Walk<V> {
                 self.index.get_or_init(|| folders);
             }
             let above = if scope.is_borrowed() {
-                let Some(known) = Rules::known_above(folder, path) else { return self.begin_later(scope) };
-                known
+                let Some(brief) = Rules::briefly_above(folder, path) else { return self.begin_later(scope) };
+                brief
             } else {
                 Rules::above(folder, path)
             };
@@ -480,7 +480,7 @@ impl<V: Search> Walk<V> {
         let take = |entry: io::Result<Entry>| {
             match entry {
                 Ok(entry) => {
-                    rule_files.note(&entry.name);
+                    rule_files.note(&entry.name, entry.kind);
                     entries.push(entry);
                 }
                 Err(_unreadable) => unreadable += 1,
@@ -493,7 +493,13 @@ impl<V: Search> Walk<V> {
             Some((opened, name)) => opened.read(name, take),
             None => self.base.folder.read(&path, take),
         };
-        if is_long || scope.is_borrowed() && rule_files.are_large(&path) {
+        let mut room = if scope.is_borrowed() { Room::brief() } else { Room::unlimited() };
+        let rules = if self.filter.no_ignore || is_long || is_left {
+            Arc::clone(above)
+        } else {
+            above.with_folder(&self.base.folder, &path, rule_files, &mut room)
+        };
+        if is_long || room.is_over {
             scope.leave();
             return steps.push(Step::Folder { place, rules: Arc::clone(above), depth });
         }
@@ -505,11 +511,6 @@ impl<V: Search> Walk<V> {
         if is_left || entries.len() > ENTRIES_GRAIN && is_over() {
             return;
         }
-        let rules = if self.filter.no_ignore {
-            Arc::clone(above)
-        } else {
-            above.with_folder(&self.base.folder, &path, rule_files)
-        };
         entries.sort_unstable_by(|a, b| in_path_order(b, a));
         let mut entry_path = path.clone();
         let listed = Arc::new(Listed { path, relative, opened });
