@@ -195,13 +195,13 @@ impl ToText for Answer {
 
 /// A prepared text search.
 pub(crate) struct Grep {
-    matcher: RegexMatcher,
-    need: Need,
+    compiled: Arc<Compiled>,
     searcher: SearcherBuilder,
+    /// How many lines are shown before and after a match.
+    context: (u32, u32),
     options: Options,
-    /// Kits not in use. At the end of the call they are kept under `kind`, if they may be.
+    /// Kits not in use. At the end of the call they are kept, if they may be.
     idle: Mutex<Vec<Kit>>,
-    kind: Option<String>,
     lines: Collector<String, Match>,
     files: Collector<String, FileMatch>,
     is_line_cut: AtomicBool,
@@ -221,13 +221,14 @@ impl Tool for Grep {
             Filter::compile(&base.path, &options.globs, &options.types, options.hidden, options.no_ignore)?;
         let filter = Filter { override_ignore: options.override_ignore, ..filter };
         let has_context = options.output == Output::Lines;
+        let context = if has_context { (options.before_context, options.after_context) } else { (0, 0) };
         let mut searcher = SearcherBuilder::new();
         searcher
             .line_number(true)
             .multi_line(options.multiline)
             .binary_detection(BinaryDetection::quit(0))
-            .before_context(if has_context { options.before_context as usize } else { 0 })
-            .after_context(if has_context { options.after_context as usize } else { 0 });
+            .before_context(context.0 as usize)
+            .after_context(context.1 as usize);
         let count_max = options.max_results as usize;
         let syntax = Syntax {
             fixed_strings: options.fixed_strings,
@@ -236,17 +237,12 @@ impl Tool for Grep {
             word: options.word,
             multiline: options.multiline,
         };
-        let ignore_case = syntax.ignore_case || syntax.smart_case;
-        let compiled = compile(&[&options.pattern], syntax)?;
-        let context = (has_context, options.before_context, options.after_context);
-        let kind = compiled.is_small.then(|| format!("{syntax:?}{context:?}{}", options.pattern));
         let visitor = Grep {
-            need: Need::of(&[&options.pattern], syntax.fixed_strings, ignore_case),
-            matcher: compiled.matcher.clone(),
+            compiled: compile(&[&options.pattern], syntax)?,
             searcher,
+            context,
             options,
             idle: Mutex::default(),
-            kind,
             lines: Collector::new(count_max, ANSWER_BYTES_MAX),
             files: Collector::new(count_max, ANSWER_BYTES_MAX),
             is_line_cut: AtomicBool::new(false),
@@ -340,13 +336,15 @@ impl Visit for Grep {
     }
 
     fn may_match(&self, signature: &Signature) -> bool {
-        signature.may_have(&self.need)
+        signature.may_have(&self.compiled.need)
     }
 
     fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {
-        let idle = self.idle.lock().pop().or_else(|| take_kit(self.kind.as_deref()?));
-        let mut kit =
-            idle.unwrap_or_else(|| Kit { searcher: self.searcher.build(), matcher: self.matcher.clone() });
+        let idle = self.idle.lock().pop().or_else(|| take_kit(&self.compiled, self.context));
+        let mut kit = idle.unwrap_or_else(|| Kit {
+            searcher: self.searcher.build(),
+            matcher: self.compiled.matcher.clone(),
+        });
         self.search(file, &mut kit, counts, scope);
         self.idle.lock().push(kit);
     }
@@ -354,8 +352,8 @@ impl Visit for Grep {
 
 impl Drop for Grep {
     fn drop(&mut self) {
-        if let Some(kind) = &self.kind {
-            keep_kits(kind, std::mem::take(self.idle.get_mut()));
+        if self.compiled.is_small {
+            keep_kits(&self.compiled, self.context, std::mem::take(self.idle.get_mut()));
         }
     }
 }
@@ -367,22 +365,30 @@ struct Kit {
     matcher: RegexMatcher,
 }
 
-/// Kits of earlier calls, with what they are for; the one used last at the end.
-static KITS: Mutex<Vec<(String, Kit)>> = Mutex::new(Vec::new());
+/// A kit that an earlier call has left, for the same expression and context.
+struct KeptKit {
+    compiled: Arc<Compiled>,
+    context: (u32, u32),
+    kit: Kit,
+}
+
+/// Kits of earlier calls, the one used last at the end.
+static KITS: Mutex<Vec<KeptKit>> = Mutex::new(Vec::new());
 
 /// How many are kept. Each has up to [`STATES_BYTES_MAX`], and a buffer of 64 KiB.
 const KITS_MAX: usize = 8;
 
-/// Takes a kit that an earlier call of this kind has left.
-fn take_kit(kind: &str) -> Option<Kit> {
+fn take_kit(compiled: &Arc<Compiled>, context: (u32, u32)) -> Option<Kit> {
     let mut kept = KITS.lock();
-    let place = kept.iter().rposition(|(kept, _)| kept == kind)?;
-    Some(kept.remove(place).1)
+    let is_such = |kept: &KeptKit| Arc::ptr_eq(&kept.compiled, compiled) && kept.context == context;
+    let place = kept.iter().rposition(is_such)?;
+    Some(kept.remove(place).kit)
 }
 
-fn keep_kits(kind: &str, kits: Vec<Kit>) {
+fn keep_kits(compiled: &Arc<Compiled>, context: (u32, u32), kits: Vec<Kit>) {
     let mut kept = KITS.lock();
-    kept.extend(kits.into_iter().take(KITS_MAX).map(|kit| (kind.to_owned(), kit)));
+    let keep = |kit| KeptKit { compiled: Arc::clone(compiled), context, kit };
+    kept.extend(kits.into_iter().take(KITS_MAX).map(keep));
     let over = kept.len().saturating_sub(KITS_MAX);
     // Dropped when the lock is free again.
     let _old: Vec<_> = kept.drain(..over).collect();
@@ -424,9 +430,10 @@ pub(crate) struct Syntax {
     pub(crate) multiline: bool,
 }
 
-/// A compiled expression, and whether it may be kept for other calls.
+/// A compiled expression, what each match of it must hold, and whether it may be kept for other calls.
 pub(crate) struct Compiled {
     pub(crate) matcher: RegexMatcher,
+    pub(crate) need: Need,
     is_small: bool,
 }
 
@@ -450,9 +457,13 @@ pub(crate) fn compile(patterns: &[&str], syntax: Syntax) -> Result<Arc<Compiled>
         }
     }
     let key = format!("{syntax:?}{patterns:?}");
+    let compiled = |matcher, is_small| {
+        let need = Need::of(patterns, syntax.fixed_strings, syntax.ignore_case || syntax.smart_case);
+        Compiled { matcher, need, is_small }
+    };
     let small = || {
         let matcher = build(patterns, syntax, SMALL_BYTES_MAX)?;
-        Ok::<_, grep_regex::Error>(Compiled { matcher, is_small: key.len() <= pattern::KEY_BYTES_MAX })
+        Ok::<_, grep_regex::Error>(compiled(matcher, key.len() <= pattern::KEY_BYTES_MAX))
     };
     pattern::cached(&key, small).or_else(|_large_or_bad| {
         let matcher = build(patterns, syntax, REGEX_BYTES_MAX).map_err(|error| {
@@ -465,7 +476,7 @@ pub(crate) fn compile(patterns: &[&str], syntax: Syntax) -> Result<Arc<Compiled>
             };
             SearchError::BadPattern { reason: format!("{error}; {remedy}") }
         })?;
-        Ok(Arc::new(Compiled { matcher, is_small: false }))
+        Ok(Arc::new(compiled(matcher, false)))
     })
 }
 

@@ -6,11 +6,13 @@ use crate::answer::{Coverage, Cursor, column, count_of, show};
 use crate::collect::Collector;
 use crate::content::Content;
 use crate::error::SearchError;
-use crate::grep::{FileMatch, Match, Output, Syntax, compile, file_bytes, match_bytes, search_content};
+use crate::grep::{
+    Compiled, FileMatch, Match, Output, Syntax, compile, file_bytes, match_bytes, search_content,
+};
 use crate::limit::{ANSWER_BYTES_MAX, FILE_BYTES_MAX, Limit, PATTERNS_MAX, RESULTS_MAX};
 use crate::query::{ToText, Tool, check_range, default_path};
 use crate::root::Root;
-use crate::signature::{Need, Signature};
+use crate::signature::Signature;
 use crate::walk::{Counts, Filter, FoundFile, Search, Visit, Walk, check_length};
 use grep_matcher::Matcher;
 use grep_regex::RegexMatcher;
@@ -21,6 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How many results of each pattern a call returns unless it says otherwise.
@@ -168,8 +171,7 @@ struct Kit {
 
 /// A prepared search for many patterns.
 pub(crate) struct Mgrep {
-    any: RegexMatcher,
-    need: Need,
+    any: Arc<Compiled>,
     needles: Vec<Needle>,
     searcher: SearcherBuilder,
     output: Output,
@@ -223,8 +225,7 @@ impl Tool for Mgrep {
         let mut searcher = SearcherBuilder::new();
         searcher.line_number(true).binary_detection(BinaryDetection::quit(0));
         let visitor = Mgrep {
-            need: Need::of(&patterns, syntax.fixed_strings, ignore_case),
-            any: any.matcher.clone(),
+            any,
             needles: needles.collect(),
             searcher,
             output: options.output,
@@ -288,14 +289,14 @@ impl Visit for Mgrep {
     }
 
     fn may_match(&self, signature: &Signature) -> bool {
-        signature.may_have(&self.need)
+        signature.may_have(&self.any.need)
     }
 
     fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {
         let idle = self.idle.lock().pop();
         let mut kit = idle.unwrap_or_else(|| Kit {
             searcher: self.searcher.build(),
-            any: self.any.clone(),
+            any: self.any.matcher.clone(),
             each: self.needles.iter().map(|needle| needle.matcher.clone()).collect(),
         });
         self.search(file, &mut kit, counts, scope);

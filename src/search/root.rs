@@ -21,6 +21,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Component, MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 #[cfg(target_os = "linux")]
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
@@ -186,27 +187,38 @@ impl Located {
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
     path: Arc<Path>,
-    handle: Arc<Dir>,
+    handle: Arc<Handle>,
     is_project: bool,
     is_indexed: bool,
     asked: Instant,
 }
 
+#[derive(Debug)]
+struct Handle {
+    dir: Dir,
+    /// Whether the folder may be read through this very handle, as it can be once.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    is_unread: AtomicBool,
+}
+
 /// Opens the folder at `path`, and returns where it is, without links.
-fn open_resolved(path: &Path) -> io::Result<(Dir, PathBuf)> {
+fn open_resolved(path: &Path) -> io::Result<(Handle, PathBuf)> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{CWD, ResolveFlags, openat2};
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // Most paths lead through no link, which the system says while it opens.
         let is_plain = path.components().collect::<PathBuf>().as_os_str() == path.as_os_str()
             && !path.components().any(|component| component == Component::ParentDir);
         if is_plain && let Ok(handle) = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-            return Ok((Dir::from_std_file(handle.into()), path.to_owned()));
+            let (dir, is_unread) = (Dir::from_std_file(handle.into()), AtomicBool::new(true));
+            return Ok((Handle { dir, is_unread }, path.to_owned()));
         }
     }
     let resolved = path.canonicalize()?;
-    Ok((Dir::open_ambient_dir(&resolved, ambient_authority())?, resolved))
+    // A folder that may be passed through, but not read, is opened too.
+    let dir = Dir::open_ambient_dir(&resolved, ambient_authority())?;
+    Ok((Handle { dir, is_unread: AtomicBool::new(false) }, resolved))
 }
 
 /// An entry of a folder that was read.
@@ -254,7 +266,7 @@ impl Folder {
 
     /// Returns the handle, relative to which an edit replaces a file.
     pub(crate) fn handle(&self) -> &Dir {
-        &self.handle
+        &self.handle.dir
     }
 
     /// Opens the regular file at `path`, which is absolute and below this folder, and returns its size. Follows no link
@@ -267,7 +279,7 @@ impl Folder {
             use cap_std::fs::OpenOptionsExt;
             options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
         }
-        regular(self.handle.open_with(self.below(path)?, &options)?.into_std())
+        regular(self.handle().open_with(self.below(path)?, &options)?.into_std())
     }
 
     /// Reads the folder at `path`, which is absolute and this folder or below it, until `take` returns false. An entry
@@ -279,9 +291,13 @@ impl Folder {
         take: impl FnMut(io::Result<Entry>) -> bool,
     ) -> io::Result<Option<Opened>> {
         use cap_std::fs::OpenOptionsExt;
+        let below = self.below(path)?;
+        if below == Path::new(".") && self.handle.is_unread.swap(false, Relaxed) {
+            return read_entries(self.handle().try_clone()?.into_std_file(), take);
+        }
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW);
-        read_entries(self.handle.open_with(self.below(path)?, &options)?.into_std(), take)
+        read_entries(self.handle().open_with(below, &options)?.into_std(), take)
     }
 
     /// Reads the folder at `path`, which is absolute and this folder or below it, until `take` returns false. An entry
@@ -292,7 +308,7 @@ impl Folder {
         path: &Path,
         mut take: impl FnMut(io::Result<Entry>) -> bool,
     ) -> io::Result<Option<Opened>> {
-        for entry in self.handle.read_dir(self.below(path)?)? {
+        for entry in self.handle().read_dir(self.below(path)?)? {
             let entry = entry.and_then(|entry| {
                 let mut kind = entry.file_type()?;
                 if kind == FileType::unknown() {
@@ -315,17 +331,17 @@ impl Folder {
     /// Opens the folder at `path`, which is absolute and this folder or below it.
     #[cfg(target_os = "linux")]
     pub(crate) fn open_folder(&self, path: &Path) -> io::Result<Dir> {
-        self.handle.open_dir(self.below(path)?)
+        self.handle().open_dir(self.below(path)?)
     }
 
     /// Returns what kind of thing is at `path`, without following it.
     pub(crate) fn file_type(&self, path: &Path) -> io::Result<FileType> {
-        Ok(self.handle.symlink_metadata(self.below(path)?)?.file_type())
+        Ok(self.handle().symlink_metadata(self.below(path)?)?.file_type())
     }
 
     /// Returns when the file at `path` was last changed.
     pub(crate) fn modified(&self, path: &Path) -> io::Result<SystemTime> {
-        Ok(self.handle.symlink_metadata(self.below(path)?)?.modified()?.into_std())
+        Ok(self.handle().symlink_metadata(self.below(path)?)?.modified()?.into_std())
     }
 
     /// Returns `path` as it is shown: relative to the project, absolute elsewhere, with `/`, odd bytes replaced.

@@ -119,8 +119,9 @@ impl FoundFile<'_> {
 
 /// Which files of a tree a search sees.
 pub(crate) struct Filter {
-    pub(crate) globs: Override,
-    pub(crate) types: Types,
+    /// None when there are no globs, or no types: an empty set of them takes its time too.
+    pub(crate) globs: Option<Override>,
+    pub(crate) types: Option<Types>,
     pub(crate) hidden: bool,
     pub(crate) no_ignore: bool,
     /// Whether what `globs` name is seen although ignore rules or its name hide it.
@@ -142,29 +143,30 @@ impl Filter {
     ) -> Result<Filter, SearchError> {
         check_length("globs", globs.len(), GLOBS_MAX)?;
         check_length("types", types.len(), GLOBS_MAX)?;
-        let mut override_builder = OverrideBuilder::new(base);
-        for (index, glob) in globs.iter().enumerate() {
-            let option = format!("globs[{index}]");
-            check_length(&option, glob.len(), GLOB_BYTES_MAX)?;
-            let bad = |error: ignore::Error| SearchError::BadGlob { option, reason: error.to_string() };
-            override_builder.add(glob).map_err(bad)?;
-        }
-        let bad = |error: ignore::Error| SearchError::BadGlob {
-            option: "globs".to_owned(),
-            reason: error.to_string(),
-        };
-        let globs = override_builder.build().map_err(bad)?;
-        Ok(Filter { globs, types: compile_types(types)?, hidden, no_ignore, override_ignore: false })
+        let (globs, types) = (compile_globs(base, globs)?, compile_types(types)?);
+        Ok(Filter { globs, types, hidden, no_ignore, override_ignore: false })
+    }
+
+    /// Returns whether there are globs or types.
+    fn narrows(&self) -> bool {
+        self.globs.is_some() || self.types.is_some()
+    }
+
+    /// Returns whether globs or types leave the entry out.
+    fn leaves_out(&self, path: &Path, is_folder: bool) -> bool {
+        self.globs.as_ref().is_some_and(|globs| globs.matched(path, is_folder).is_ignore())
+            || self.types.as_ref().is_some_and(|types| types.matched(path, is_folder).is_ignore())
     }
 
     /// Returns whether the search sees the entry. Types only narrow, and so do globs unless they are to override: what
     /// the ignore rules hide stays hidden.
     fn admits(&self, path: &Path, is_folder: bool, is_hidden: bool, rules: &Rules) -> bool {
-        let named = self.globs.matched(path, is_folder);
-        if self.override_ignore && named.is_whitelist() {
+        let is_named =
+            || self.globs.as_ref().is_some_and(|globs| globs.matched(path, is_folder).is_whitelist());
+        if self.override_ignore && is_named() {
             return true;
         }
-        if named.is_ignore() || self.types.matched(path, is_folder).is_ignore() {
+        if self.leaves_out(path, is_folder) {
             return false;
         }
         let ruled = if self.no_ignore { ignore::Match::None } else { rules.matched(path, is_folder) };
@@ -178,10 +180,27 @@ pub(crate) fn check_length(option: &str, found: usize, max: usize) -> Result<(),
     if found > max { Err(SearchError::TooLong { option: option.to_owned(), max, found }) } else { Ok(()) }
 }
 
+/// Compiles globs that are relative to `base`.
+fn compile_globs(base: &Path, globs: &[String]) -> Result<Option<Override>, SearchError> {
+    if globs.is_empty() {
+        return Ok(None);
+    }
+    let mut builder = OverrideBuilder::new(base);
+    for (index, glob) in globs.iter().enumerate() {
+        let option = format!("globs[{index}]");
+        check_length(&option, glob.len(), GLOB_BYTES_MAX)?;
+        let bad = |error: ignore::Error| SearchError::BadGlob { option, reason: error.to_string() };
+        builder.add(glob).map_err(bad)?;
+    }
+    let bad =
+        |error: ignore::Error| SearchError::BadGlob { option: "globs".to_owned(), reason: error.to_string() };
+    builder.build().map(Some).map_err(bad)
+}
+
 /// Compiles a choice among ripgrep's file types.
-fn compile_types(names: &[String]) -> Result<Types, SearchError> {
+fn compile_types(names: &[String]) -> Result<Option<Types>, SearchError> {
     if names.is_empty() {
-        return Ok(Types::empty());
+        return Ok(None);
     }
     let mut builder = TypesBuilder::new();
     builder.add_defaults();
@@ -194,6 +213,7 @@ fn compile_types(names: &[String]) -> Result<Types, SearchError> {
     }
     builder
         .build()
+        .map(Some)
         .map_err(|error| SearchError::BadOptions { path: "types".to_owned(), reason: error.to_string() })
 }
 
@@ -284,9 +304,7 @@ impl<V: Search> Work for Walk<V> {
             self.work(vec![Step::Folder { place: None, rules: above, depth: 0 }], scope);
         } else {
             let relative = folder.show(path);
-            let is_left_out = self.filter.globs.matched(path, false).is_ignore()
-                || self.filter.types.matched(path, false).is_ignore();
-            if !is_left_out && self.visitor.wants_file(&relative) {
+            if !self.filter.leaves_out(path, false) && self.visitor.wants_file(&relative) {
                 let file = FoundFile { folder, relative: &relative, place: Place::At(path) };
                 self.visitor.visit(&file, &self.counts, scope);
             }
@@ -335,22 +353,18 @@ impl<V: Search> Walk<V> {
         let below = self.base.folder.relative(path).unwrap_or(path);
         let Some(indexed) = folders.get(below) else { return false };
         let Indexed { files, folders, special, unreadable, .. } = indexed.as_ref();
-        let narrows = !self.filter.globs.is_empty() || !self.filter.types.is_empty();
+        let narrows = self.filter.narrows();
         if narrows && *special > 0 {
             // Which of them the options leave out, only their names tell.
             return false;
         }
-        let is_left_out = |path: &Path, is_folder: bool| {
-            self.filter.globs.matched(path, is_folder).is_ignore()
-                || self.filter.types.matched(path, is_folder).is_ignore()
-        };
         self.counts.special.fetch_add(*special, Relaxed);
         self.counts.unreadable.fetch_add(*unreadable, Relaxed);
         let relative = self.base.folder.show(path);
         let listed = Arc::new(Listed { path: path.to_owned(), relative, opened: None });
         let mut shown = Shown::of(&listed);
         for name in folders.iter().rev() {
-            if narrows && is_left_out(&path.join(name), true)
+            if narrows && self.filter.leaves_out(&path.join(name), true)
                 || !self.visitor.wants_folder(shown.folder(name))
             {
             } else if depth >= TREE_DEPTH_MAX {
@@ -361,7 +375,7 @@ impl<V: Search> Walk<V> {
         }
         let (mut searched, mut binary) = (0, 0);
         for file in files.iter().rev() {
-            if narrows && is_left_out(&path.join(&file.name), false)
+            if narrows && self.filter.leaves_out(&path.join(&file.name), false)
                 || !self.visitor.wants_file(shown.file(&file.name))
             {
                 continue;
