@@ -6,7 +6,7 @@
 //! input is nested is counted on the way; and a call can be stopped while it reads. What is rare is left to the lexer
 //! that jaq reads with.
 
-use crate::limit::JSON_DEPTH_MAX;
+use crate::limit::{JSON_DEPTH_MAX, JSON_DIGITS_MAX};
 use bytes::Bytes;
 use hifijson::escape::{self, Lex as _};
 use hifijson::num::LexWrite as _;
@@ -17,8 +17,6 @@ use std::fmt;
 
 /// How many values are read between two looks at the clock.
 const VALUES_PER_LOOK: u32 = 256;
-/// How many digits an integer may have, since the time to read them grows with their square.
-const INTEGER_DIGITS_MAX: usize = 1 << 18;
 /// How many digits always fit into an integer of the machine.
 const SMALL_DIGITS_MAX: usize = 18;
 
@@ -167,7 +165,7 @@ impl<'a> Reader<'a> {
                     return Err(hifijson::num::Error::ExpectedDigit.into());
                 }
                 _ if !parts.is_int() => Some(Num::Dec(text.to_owned().into())),
-                _ if text.len() > INTEGER_DIGITS_MAX => None,
+                _ if text.len() > JSON_DIGITS_MAX => None,
                 _ => {
                     look();
                     Num::from_str_radix(text, 10)
@@ -428,9 +426,9 @@ pub(crate) mod tests {
     #[test]
     fn integers_are_bounded() {
         let read = |input: String| Reader::new(&Bytes::from(input), || ()).read_single();
-        assert!(read("9".repeat(INTEGER_DIGITS_MAX)).is_ok());
-        assert!(matches!(read("9".repeat(INTEGER_DIGITS_MAX + 1)), Err(Fault::Limit(_))));
-        assert!(read(format!("1.{}", "0".repeat(INTEGER_DIGITS_MAX))).is_ok());
+        assert!(read("9".repeat(JSON_DIGITS_MAX)).is_ok());
+        assert!(matches!(read("9".repeat(JSON_DIGITS_MAX + 1)), Err(Fault::Limit(_))));
+        assert!(read(format!("1.{}", "0".repeat(JSON_DIGITS_MAX))).is_ok());
     }
 
     /// Breaks if a call cannot be stopped while it reads.

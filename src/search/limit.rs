@@ -66,6 +66,9 @@ limits! {
     MESSAGE_CHARS_MAX: usize = 2_000, "2,000 characters";
     /// How deeply JSON may be nested, in options and in files.
     JSON_DEPTH_MAX: usize = 128, "128 levels";
+    /// How many digits an integer in JSON may have, since the time to read them grows with their square. The file or text is
+    /// refused otherwise.
+    JSON_DIGITS_MAX: usize = 262_144, "262,144 digits";
     /// How many files one call may edit. More is refused, and nothing is written.
     EDIT_FILES_MAX: usize = 1_000, "1,000";
     /// The largest jq filter. A longer one is refused.
