@@ -82,20 +82,22 @@ impl<K: Ord, T> Collector<K, T> {
         }
     }
 
-    /// Hands out what was kept. `same_place` says of two neighbours that no cursor can stand between them; such items
-    /// stay together, so that an answer may have a few more than `count_max`.
-    pub(crate) fn finish(
+    /// Hands out what was kept, as `items_of` makes it of each file's key and results. `same_place` says of two neighbours
+    /// that no cursor can stand between them; such items stay together, so that an answer may have a few more than
+    /// `count_max`.
+    pub(crate) fn finish<U, I: IntoIterator<Item = U>>(
         &self,
-        size_of: impl Fn(&T) -> usize,
-        same_place: impl Fn(&T, &T) -> bool,
-    ) -> Collected<T> {
+        items_of: impl Fn(K, Vec<T>) -> I,
+        size_of: impl Fn(&U) -> usize,
+        same_place: impl Fn(&U, &U) -> bool,
+    ) -> Collected<U> {
         let kept = std::mem::replace(
             &mut *self.kept.lock(),
             Kept { entries: BTreeMap::new(), count: 0, size_bytes: 0 },
         );
         let mut collected = Collected { items: Vec::new(), over_count: false, over_size: false };
         let mut size_bytes = 0;
-        for item in kept.entries.into_values().flat_map(|entry| entry.items) {
+        for item in kept.entries.into_iter().flat_map(|(key, entry)| items_of(key, entry.items)) {
             size_bytes += size_of(&item);
             if let Some(last) = collected.items.last()
                 && !same_place(last, &item)
@@ -122,7 +124,8 @@ mod tests {
     use super::*;
 
     fn finish(collector: &Collector<u32, u32>) -> (Vec<u32>, bool, bool) {
-        let Collected { items, over_count, over_size } = collector.finish(|_| 10, |_, _| false);
+        let Collected { items, over_count, over_size } =
+            collector.finish(|_, items| items, |_| 10, |_, _| false);
         (items, over_count, over_size)
     }
 
@@ -171,7 +174,7 @@ mod tests {
     fn keeps_items_of_one_place_together() {
         let collector = Collector::new(1, 1_000);
         collector.offer(1, vec![7, 7, 8], 30);
-        let collected = collector.finish(|_| 10, |a, b| a == b);
+        let collected = collector.finish(|_, items| items, |_| 10, |a, b| a == b);
         assert_eq!((collected.items, collected.over_count), (vec![7, 7], true));
     }
 }

@@ -13,6 +13,7 @@ use orchestrator_worker::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
+use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -93,7 +94,7 @@ pub(crate) struct Glob {
     /// The base as shown, with a trailing `/` unless it is the root: what is cut off before the pattern is applied.
     base: String,
     options: Options,
-    found: Collector<Key, Found>,
+    found: Collector<Key, ()>,
 }
 
 /// What results are sorted by: time, if that is the order, then path.
@@ -103,6 +104,12 @@ struct Found {
     path: String,
     /// When it was last changed, if that is the order.
     modified: Option<u64>,
+}
+
+impl Found {
+    fn of((modified, path): Key) -> Found {
+        Found { path, modified: modified.map(|Reverse(modified)| modified) }
+    }
 }
 
 /// A compiled glob.
@@ -142,6 +149,12 @@ impl Pattern {
         let is_tail_enough = ["*", "**/*"].iter().any(|head| pattern.strip_prefix(head) == Some(tail));
         let (tail, names_only) = (tail.to_owned(), folders.is_empty());
         Ok(Pattern { matcher, tail, is_tail_enough, names_only, folders: fixed, is_open })
+    }
+
+    /// Returns whether a path may match that has this name at its end.
+    fn may_end(&self, name: &OsStr) -> bool {
+        // Odd bytes of a name are replaced before it is matched.
+        !self.tail.is_ascii() || name.as_encoded_bytes().ends_with(self.tail.as_bytes())
     }
 
     fn matches(&self, below: &str) -> bool {
@@ -223,6 +236,10 @@ impl Visit for Glob {
             && self.is_open_to(relative)
     }
 
+    fn wants_name(&self, name: &OsStr) -> bool {
+        self.pattern.as_ref().is_none_or(|pattern| pattern.may_end(name))
+    }
+
     fn wants_file(&self, relative: &str) -> bool {
         self.pattern.as_ref().is_none_or(|pattern| pattern.matches(self.below_base(relative)))
             && !self.is_past(|after| relative <= after.path.as_str())
@@ -252,7 +269,8 @@ impl Visit for Glob {
             return;
         }
         let size_bytes = path_bytes(&path);
-        self.found.offer((modified.map(Reverse), path.clone()), vec![Found { path, modified }], size_bytes);
+        // The key says it all.
+        self.found.offer((modified.map(Reverse), path), vec![()], size_bytes);
     }
 }
 
@@ -260,7 +278,8 @@ impl Search for Glob {
     type Answer = Answer;
 
     fn answer(&self, counts: &Counts, timed_out: bool) -> Result<Answer, SearchError> {
-        let found = self.found.finish(|found| path_bytes(&found.path), |_, _| false);
+        let found =
+            self.found.finish(|key, _| Some(Found::of(key)), |found| path_bytes(&found.path), |_, _| false);
         let mut limits = Vec::new();
         if found.over_count {
             limits.push(Limit::MaxResults);

@@ -398,8 +398,8 @@ impl Search for Grep {
     type Answer = Answer;
 
     fn answer(&self, counts: &Counts, timed_out: bool) -> Result<Answer, SearchError> {
-        let lines = self.lines.finish(match_bytes, |_, _| false);
-        let files = self.files.finish(file_bytes, |_, _| false);
+        let lines = self.lines.finish(|_, items| items, match_bytes, |_, _| false);
+        let files = self.files.finish(|_, items| items, file_bytes, |_, _| false);
         let mut limits = Vec::new();
         if lines.over_count || files.over_count {
             limits.push(Limit::MaxResults);

@@ -311,8 +311,8 @@ impl Search for Mgrep {
         let mut limits = Vec::new();
         let mut is_cut = false;
         let patterns = self.needles.iter().map(|needle| {
-            let lines = needle.lines.finish(match_bytes, |_, _| false);
-            let files = needle.files.finish(file_bytes, |_, _| false);
+            let lines = needle.lines.finish(|_, items| items, match_bytes, |_, _| false);
+            let files = needle.files.finish(|_, items| items, file_bytes, |_, _| false);
             let is_over = [
                 (lines.over_count || files.over_count, Limit::MaxResults),
                 (lines.over_size || files.over_size, Limit::AnswerBytes),

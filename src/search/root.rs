@@ -16,7 +16,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, FileType, OpenOptions};
 #[cfg(target_os = "linux")]
 use rustix::fs::{Mode, OFlags, openat};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::{Component, MAIN_SEPARATOR, Path, PathBuf};
@@ -221,12 +221,6 @@ fn open_resolved(path: &Path) -> io::Result<(Handle, PathBuf)> {
     Ok((Handle { dir, is_unread: AtomicBool::new(false) }, resolved))
 }
 
-/// An entry of a folder that was read.
-pub(crate) struct Entry {
-    pub(crate) name: OsString,
-    pub(crate) kind: Kind,
-}
-
 /// What an entry of a folder is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -288,7 +282,7 @@ impl Folder {
     pub(crate) fn read(
         &self,
         path: &Path,
-        take: impl FnMut(io::Result<Entry>) -> bool,
+        take: impl FnMut(io::Result<(&OsStr, Kind)>) -> bool,
     ) -> io::Result<Option<Opened>> {
         use cap_std::fs::OpenOptionsExt;
         let below = self.below(path)?;
@@ -306,7 +300,7 @@ impl Folder {
     pub(crate) fn read(
         &self,
         path: &Path,
-        mut take: impl FnMut(io::Result<Entry>) -> bool,
+        mut take: impl FnMut(io::Result<(&OsStr, Kind)>) -> bool,
     ) -> io::Result<Option<Opened>> {
         for entry in self.handle().read_dir(self.below(path)?)? {
             let entry = entry.and_then(|entry| {
@@ -319,9 +313,10 @@ impl Folder {
                     kind if kind.is_file() => Kind::File,
                     _ => Kind::Special,
                 };
-                Ok(Entry { name: entry.file_name(), kind })
+                Ok((entry.file_name(), kind))
             });
-            if !take(entry) {
+            let entry = entry.as_ref().map(|(name, kind)| (name.as_os_str(), *kind));
+            if !take(entry.map_err(|error| io::Error::from(error.kind()))) {
                 break;
             }
         }
@@ -425,7 +420,7 @@ impl Opened {
     pub(crate) fn read(
         &self,
         name: &OsStr,
-        take: impl FnMut(io::Result<Entry>) -> bool,
+        take: impl FnMut(io::Result<(&OsStr, Kind)>) -> bool,
     ) -> io::Result<Option<Opened>> {
         read_entries(self.open(name, OFlags::DIRECTORY)?, take)
     }
@@ -441,7 +436,10 @@ impl Opened {
 
 /// Reads the entries of an open folder until `take` returns false, as [`Folder::read`] says.
 #[cfg(target_os = "linux")]
-fn read_entries(handle: File, mut take: impl FnMut(io::Result<Entry>) -> bool) -> io::Result<Option<Opened>> {
+fn read_entries(
+    handle: File,
+    mut take: impl FnMut(io::Result<(&OsStr, Kind)>) -> bool,
+) -> io::Result<Option<Opened>> {
     /// Large folders are read in few calls.
     const BUFFER_BYTES: usize = 32 * 1024;
     use rustix::fs::{AtFlags, FileType, RawDir, statat};
@@ -452,7 +450,7 @@ fn read_entries(handle: File, mut take: impl FnMut(io::Result<Entry>) -> bool) -
         if entry.as_ref().is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")) {
             continue;
         }
-        let entry = entry.map_err(io::Error::from).and_then(|entry| {
+        let entry = entry.as_ref().map_err(|error| io::Error::from(*error)).and_then(|entry| {
             let name = entry.file_name();
             let mut file_type = entry.file_type();
             // Not every file system says it.
@@ -467,7 +465,7 @@ fn read_entries(handle: File, mut take: impl FnMut(io::Result<Entry>) -> bool) -
             } else {
                 Kind::Special
             };
-            Ok(Entry { name: OsStr::from_bytes(name.to_bytes()).to_owned(), kind })
+            Ok((OsStr::from_bytes(name.to_bytes()), kind))
         });
         let is_last = entry.is_err();
         if !take(entry) || is_last {
@@ -497,7 +495,7 @@ impl Opened {
     pub(crate) fn read(
         &self,
         _name: &OsStr,
-        _take: impl FnMut(io::Result<Entry>) -> bool,
+        _take: impl FnMut(io::Result<(&OsStr, Kind)>) -> bool,
     ) -> io::Result<Option<Opened>> {
         match *self {}
     }

@@ -440,9 +440,11 @@ impl Search for Symbols {
     type Answer = Answer;
 
     fn answer(&self, counts: &Counts, timed_out: bool) -> Result<Answer, SearchError> {
-        let found = self
-            .found
-            .finish(symbol_bytes, |a, b| (&a.path, a.line, a.column) == (&b.path, b.line, b.column));
+        let found = self.found.finish(
+            |_, items| items,
+            symbol_bytes,
+            |a, b| (&a.path, a.line, a.column) == (&b.path, b.line, b.column),
+        );
         let mut limits = Vec::new();
         if found.over_count {
             limits.push(Limit::MaxResults);

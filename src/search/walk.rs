@@ -10,7 +10,7 @@ use crate::error::SearchError;
 use crate::index::{self, Folders, Indexed};
 use crate::limit::{GLOB_BYTES_MAX, GLOBS_MAX, TREE_DEPTH_MAX};
 use crate::query::Work;
-use crate::root::{Entry, Folder, Kind, Located, Opened};
+use crate::root::{Folder, Kind, Located, Opened};
 use crate::rule::{Room, RuleFiles, Rules};
 use crate::signature::Signature;
 use ignore::overrides::{Override, OverrideBuilder};
@@ -46,6 +46,10 @@ const ENTRIES_GRAIN: usize = 512;
 pub(crate) trait Visit: Send + Sync + 'static {
     /// Returns whether anything in the folder `relative` (ending in `/`) can matter.
     fn wants_folder(&self, relative: &str) -> bool;
+    /// Returns whether a file of this name can matter, in whatever folder it is. Sooner told than by its path.
+    fn wants_name(&self, _name: &OsStr) -> bool {
+        true
+    }
     /// Returns whether the file can matter, judged by its path.
     fn wants_file(&self, relative: &str) -> bool;
     /// Returns whether a file with this signature may have a result. One that may not is counted without a visit.
@@ -490,17 +494,20 @@ impl<V: Search> Walk<V> {
         let mut rule_files = RuleFiles::default();
         let mut entries = Vec::new();
         let (mut is_left, mut is_long) = (false, false);
-        let mut unreadable = 0;
-        let take = |entry: io::Result<Entry>| {
+        let (mut count, mut unreadable) = (0, 0);
+        let take = |entry: io::Result<(&OsStr, Kind)>| {
             match entry {
-                Ok(entry) => {
-                    rule_files.note(&entry.name, entry.kind);
-                    entries.push(entry);
+                Ok((name, kind)) => {
+                    rule_files.note(name, kind);
+                    if kind != Kind::File || self.visitor.wants_name(name) {
+                        entries.push(Entry { name: name.to_owned(), kind });
+                    }
                 }
                 Err(_unreadable) => unreadable += 1,
             }
-            is_left = entries.len() % ENTRIES_GRAIN == 0 && is_over();
-            is_long = entries.len() >= ENTRIES_GRAIN && scope.is_borrowed();
+            count += 1;
+            is_left = count % ENTRIES_GRAIN == 0 && is_over();
+            is_long = count >= ENTRIES_GRAIN && scope.is_borrowed();
             !is_left && !is_long
         };
         let read = match place.as_ref().and_then(|(above, name)| above.opened.as_ref().zip(Some(name))) {
@@ -560,6 +567,12 @@ impl<V: Search> Walk<V> {
             }
         }
     }
+}
+
+/// An entry of a folder.
+struct Entry {
+    name: OsString,
+    kind: Kind,
 }
 
 /// The order of the paths in the answer, in which a folder's name is followed by a slash.
