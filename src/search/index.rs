@@ -662,7 +662,7 @@ impl Live {
         }
         for (name, file_type, inode) in entries {
             let is_hidden = name.as_bytes().first() == Some(&b'.');
-            let ruled = rules.matched(&absolute.join(&name), file_type.is_dir());
+            let ruled = rules.matched(absolute, &name, file_type.is_dir());
             if name == ".git" || ruled.is_ignore() || is_hidden && !ruled.is_whitelist() {
                 if self.inodes.contains_key(&inode) {
                     self.unsign(inode);

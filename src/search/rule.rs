@@ -18,12 +18,13 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use parking_lot::Mutex;
 #[cfg(not(target_os = "linux"))]
 use stampless::{Stamp, stamp, telling_stamp};
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf, is_separator};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 /// How many files of rules are kept compiled, which takes a hundred times as long as reading them.
@@ -233,15 +234,16 @@ impl Rules {
         })
     }
 
-    /// Says whether the rules hide `path`, bring it back, or have nothing on it.
-    pub(crate) fn matched(&self, path: &Path, is_folder: bool) -> Match<()> {
-        let path_bytes = path.as_os_str().as_encoded_bytes();
-        let name = path_bytes.rsplit(|byte| is_separator(char::from(*byte))).next().unwrap_or_default();
+    /// Says whether the rules hide the entry `name` of `folder`, bring it back, or have nothing on it.
+    pub(crate) fn matched(&self, folder: &Path, name: &OsStr, is_folder: bool) -> Match<()> {
+        // Seldom needed, and joined only then.
+        let path = OnceCell::new();
         let look = |found: &mut Match<()>, rules: &Option<Arc<RuleFile>>| {
             if let Some(rules) = rules
                 && found.is_none()
-                && rules.names.may_have(name)
+                && rules.names.may_have(name.as_encoded_bytes())
             {
+                let path = path.get_or_init(|| folder.join(name));
                 *found = rules.matcher.matched(path, is_folder).map(|_| ());
             }
         };

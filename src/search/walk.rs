@@ -36,6 +36,9 @@ const GRAIN: Duration = Duration::from_micros(500);
 /// The same for the only unit of a walk, next to which workers are idle.
 const LONE_GRAIN: Duration = Duration::from_micros(150);
 
+/// How many folders such a unit keeps if it visits their files as it reads them: it is soon told that there is much to do.
+const LONE_FOLDERS_MAX: usize = 16;
+
 /// The same on a thread that is not the pool's.
 const BORROWED_GRAIN: Duration = Duration::from_millis(1);
 
@@ -164,16 +167,20 @@ impl Filter {
 
     /// Returns whether the search sees the entry. Types only narrow, and so do globs unless they are to override: what
     /// the ignore rules hide stays hidden.
-    fn admits(&self, path: &Path, is_folder: bool, is_hidden: bool, rules: &Rules) -> bool {
-        let is_named =
-            || self.globs.as_ref().is_some_and(|globs| globs.matched(path, is_folder).is_whitelist());
-        if self.override_ignore && is_named() {
-            return true;
+    fn admits(&self, folder: &Path, name: &OsStr, is_folder: bool, rules: &Rules) -> bool {
+        if self.narrows() {
+            let path = folder.join(name);
+            let is_named =
+                || self.globs.as_ref().is_some_and(|globs| globs.matched(&path, is_folder).is_whitelist());
+            if self.override_ignore && is_named() {
+                return true;
+            }
+            if self.leaves_out(&path, is_folder) {
+                return false;
+            }
         }
-        if self.leaves_out(path, is_folder) {
-            return false;
-        }
-        let ruled = if self.no_ignore { ignore::Match::None } else { rules.matched(path, is_folder) };
+        let is_hidden = name.as_encoded_bytes().first() == Some(&b'.');
+        let ruled = if self.no_ignore { ignore::Match::None } else { rules.matched(folder, name, is_folder) };
         // A rule may bring a hidden file back, as in ripgrep.
         !ruled.is_ignore() && (self.hidden || !is_hidden || ruled.is_whitelist())
     }
@@ -425,11 +432,12 @@ impl<V: Search> Walk<V> {
     /// files to be parsed may take seconds.
     fn work(self: &Arc<Self>, mut steps: Vec<Step>, scope: &Scope<'_>) {
         let started = Instant::now();
-        let is_over = |elapsed: Duration| {
+        let is_over = |elapsed: Duration, steps_count: usize| {
             if scope.is_borrowed() {
                 return elapsed >= BORROWED_GRAIN;
             }
-            elapsed >= GRAIN || elapsed >= LONE_GRAIN && self.pending.load(Relaxed) == 1
+            let is_much = elapsed >= LONE_GRAIN || !self.visitor.is_slow() && steps_count >= LONE_FOLDERS_MAX;
+            elapsed >= GRAIN || is_much && self.pending.load(Relaxed) == 1
         };
         while let Some(step) = steps.pop() {
             if scope.is_stopped() {
@@ -449,7 +457,7 @@ impl<V: Search> Walk<V> {
                     }
                 }
             }
-            if !steps.is_empty() && (scope.has_left() || is_over(started.elapsed())) {
+            if !steps.is_empty() && (scope.has_left() || is_over(started.elapsed(), steps.len())) {
                 let sooner = steps.split_off(steps.len() / 2);
                 if !steps.is_empty() {
                     self.spawn(steps, scope);
@@ -533,37 +541,33 @@ impl<V: Search> Walk<V> {
             return;
         }
         entries.sort_unstable_by(|a, b| in_path_order(b, a));
-        let mut entry_path = path.clone();
         let listed = Arc::new(Listed { path, relative, opened });
         let mut shown = Shown::of(&listed);
         for (index, Entry { kind, name }) in entries.into_iter().enumerate() {
             if index % ENTRIES_GRAIN == ENTRIES_GRAIN - 1 && is_over() {
                 return;
             }
+            if name == ".git" {
+                continue;
+            }
+            let relative = if kind == Kind::Folder { shown.folder(&name) } else { shown.file(&name) };
             // What the visitor wants is soon said; the rules take longer.
-            if name == ".git" || kind == Kind::File && !self.visitor.wants_file(shown.file(&name)) {
+            let is_wanted = match kind {
+                Kind::Folder => self.visitor.wants_folder(relative),
+                Kind::File => self.visitor.wants_file(relative),
+                Kind::Special => true,
+            };
+            if !is_wanted || !self.filter.admits(&listed.path, &name, kind == Kind::Folder, &rules) {
                 continue;
             }
-            let is_hidden = name.as_encoded_bytes().first() == Some(&b'.');
-            entry_path.push(&name);
-            let is_admitted = self.filter.admits(&entry_path, kind == Kind::Folder, is_hidden, &rules);
-            entry_path.pop();
-            if !is_admitted {
-                continue;
-            }
-            if kind == Kind::Folder {
-                if !self.visitor.wants_folder(shown.folder(&name)) {
-                } else if depth >= TREE_DEPTH_MAX {
-                    self.counts.below_depth.store(true, Relaxed);
-                } else {
-                    steps.push(Step::folder(&listed, name, &rules, depth));
+            match kind {
+                Kind::Folder if depth >= TREE_DEPTH_MAX => self.counts.below_depth.store(true, Relaxed),
+                Kind::Folder => steps.push(Step::folder(&listed, name, &rules, depth)),
+                Kind::Special => Counts::add(&self.counts.special),
+                Kind::File if self.visitor.is_slow() => {
+                    steps.push(Step::File { above: Arc::clone(&listed), name });
                 }
-            } else if kind == Kind::Special {
-                Counts::add(&self.counts.special);
-            } else if self.visitor.is_slow() {
-                steps.push(Step::File { above: Arc::clone(&listed), name });
-            } else {
-                self.visit(&listed, &name, shown.file(&name), scope);
+                Kind::File => self.visit(&listed, &name, relative, scope),
             }
         }
     }
