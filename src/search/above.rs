@@ -2,11 +2,13 @@
 //!
 //! To find them takes a small search longer than to search. So what was looked at for them is noted: the settings of git,
 //! the folders above, which tell by their times what was made or renamed in them, and the files with rules. While all of
-//! it is as it was, so are the rules. The times of what has changed in the last moment tell nothing, as a file system's
-//! clock may stand still so long: in such a folder each name is noted that may matter, and such a file is read again by
-//! the next call, unless it is watched. So is what lies on a file system that others change behind the kernel's back. Of calls that are made
-//! together one looks, and the others take what it has found after they were made. Places that
-//! were looked at often are watched ([`Watch`]): while nothing happens there, no look is needed.
+//! it is as it was, so are the rules. Of calls that are made together one looks, and the others take what it has found
+//! after they were made. Places that were looked at often are watched ([`Watch`]): while nothing happens there, no look is
+//! needed.
+//!
+//! The times of what has changed in the last moment tell nothing, as a file system's clock may stand still so long: in such
+//! a folder each name is noted that may matter, and such a file is watched, or read again by the next call. What lies on a
+//! file system that others change behind the kernel's back is read by each.
 
 use crate::root::Folder;
 use crate::rule::{EXCLUDE, Room, RuleFiles, Rules};
@@ -273,7 +275,7 @@ fn default_excludes(variables: &[Option<OsString>; 4]) -> Option<PathBuf> {
 fn names_excludes(settings: &Path) -> bool {
     const NAME: &[u8] = b"excludesfile";
     let names = |text: Vec<u8>| text.windows(NAME.len()).any(|part| part.eq_ignore_ascii_case(NAME));
-    std::fs::read(settings).is_ok_and(names)
+    settings.metadata().is_ok_and(|found| found.is_file()) && std::fs::read(settings).is_ok_and(names)
 }
 
 /// A place that was looked at.

@@ -269,7 +269,8 @@ fn submit<T: Tool>(
     on_end: impl FnOnce(Result<Answer, SearchError>) + Send + 'static,
 ) -> Result<Ticket, SearchError> {
     let place = T::brief_at(&options).map(|path| (root.path().to_owned(), path.to_owned()));
-    let is_brief = here && place.as_ref().is_some_and(may_be_brief);
+    let is_brief =
+        here && place.as_ref().is_some_and(|place| was_brief(place).unwrap_or_else(|| root.is_local()));
     // Filled by the first unit; empty at the end when the job was stopped before it.
     let prepared: Arc<Mutex<Option<Prepared<T>>>> = Arc::new(Mutex::new(None));
     let (slot, root) = (Arc::clone(&prepared), root.for_call());
@@ -312,9 +313,9 @@ static WAS_BRIEF: Mutex<Vec<(Place, bool)>> = Mutex::new(Vec::new());
 /// How many places are remembered.
 const PLACES_MAX: usize = 64;
 
-/// Where nothing was done yet, it is tried.
-fn may_be_brief(place: &Place) -> bool {
-    WAS_BRIEF.lock().iter().find(|(known, _)| known == place).is_none_or(|(_, was_brief)| *was_brief)
+/// `None` where nothing was done yet.
+fn was_brief(place: &Place) -> Option<bool> {
+    WAS_BRIEF.lock().iter().find(|(known, _)| known == place).map(|(_, was_brief)| *was_brief)
 }
 
 fn note_time(place: Place, took: Duration) {

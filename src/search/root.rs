@@ -11,6 +11,8 @@
 //! Ignore rules are the exception: git says where they lie (above the project, or in the repository of a worktree), and
 //! nothing of them is shown. [`open_outside`] opens them and nothing else.
 
+#[cfg(target_os = "linux")]
+use crate::above::is_local;
 use crate::error::SearchError;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, FileType, OpenOptions};
@@ -87,6 +89,14 @@ impl Root {
     /// Returns the resolved absolute path of the project.
     pub fn path(&self) -> &Path {
         &self.project.path
+    }
+
+    /// Returns whether the project is known to be where files are soon opened: not on another machine.
+    pub(crate) fn is_local(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        return rustix::fs::fstatfs(self.project.handle()).is_ok_and(|found| is_local(found.f_type));
+        #[cfg(not(target_os = "linux"))]
+        false
     }
 
     /// Returns the paths that may be written, relative to the project; `None` for all.
