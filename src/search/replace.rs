@@ -275,6 +275,10 @@ impl<R: Rewrite> Visit for Editing<R> {
         self.rewrite.is_for(relative) && self.planned.lock().error.is_none()
     }
 
+    fn is_heavy(&self) -> bool {
+        true
+    }
+
     fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {
         if let Err(error) = self.plan(file, counts, scope) {
             self.planned.lock().error.get_or_insert(error);

@@ -344,6 +344,11 @@ impl Folder {
         Ok(self.handle().symlink_metadata(self.below(path)?)?.file_type())
     }
 
+    /// Returns how large the file at `path` is.
+    pub(crate) fn size_bytes(&self, path: &Path) -> io::Result<u64> {
+        Ok(self.handle().symlink_metadata(self.below(path)?)?.len())
+    }
+
     /// Returns when the file at `path` was last changed.
     pub(crate) fn modified(&self, path: &Path) -> io::Result<SystemTime> {
         Ok(self.handle().symlink_metadata(self.below(path)?)?.modified()?.into_std())
@@ -426,6 +431,12 @@ impl Opened {
         Ok((file, read_bytes))
     }
 
+    /// Returns how large the file `name` of this folder is.
+    pub(crate) fn size_bytes(&self, name: &OsStr) -> io::Result<u64> {
+        let stat = rustix::fs::statat(&self.handle, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(u64::try_from(stat.st_size).unwrap_or_default())
+    }
+
     /// Reads the folder `name` of this folder, as [`Folder::read`] does.
     pub(crate) fn read(
         &self,
@@ -499,6 +510,10 @@ pub(crate) enum Opened {}
 #[cfg(not(target_os = "linux"))]
 impl Opened {
     pub(crate) fn open_file(&self, _name: &OsStr) -> io::Result<(File, u64)> {
+        match *self {}
+    }
+
+    pub(crate) fn size_bytes(&self, _name: &OsStr) -> io::Result<u64> {
         match *self {}
     }
 

@@ -266,6 +266,10 @@ impl Visit for Structural {
         signature.may_have(self.shape.need())
     }
 
+    fn is_heavy(&self) -> bool {
+        true
+    }
+
     fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {
         let Some(source) = read_source(file, counts, |bytes| self.shape.may_match(bytes)) else { return };
         let Some(tree) = self.shape.parse(&source, &|| scope.is_stopped()) else {

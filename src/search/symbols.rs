@@ -404,6 +404,10 @@ impl Visit for Symbols {
             && self.found.is_open_to(|last| relative > last.as_str())
     }
 
+    fn is_heavy(&self) -> bool {
+        true
+    }
+
     fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {
         let Some(language) = queried(&file.path()) else { return };
         let Some(source) = read_source(file, counts, |_| true) else { return };

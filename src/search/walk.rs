@@ -3,7 +3,8 @@
 //! A unit takes folders and files one after the other, in order of path, for [`GRAIN`]. If there is more by then it
 //! leaves the rest to two new units, one for the sooner and one for the later half. So a small tree is searched by one
 //! worker, without waking another; a large one is soon shared; and what comes first in the answer is found first, so
-//! that a full answer ends the search early.
+//! that a full answer ends the search early. Of files that are to be parsed the largest of a folder come first, and what
+//! else there is to do is left to others before one is begun.
 
 use crate::error::SearchError;
 #[cfg(target_os = "linux")]
@@ -15,7 +16,7 @@ use crate::rule::{Room, RuleFiles, Rules};
 use crate::signature::Signature;
 use ignore::overrides::{Override, OverrideBuilder};
 use ignore::types::{Types, TypesBuilder};
-use orchestrator_worker::Scope;
+use orchestrator_worker::{BUFFER_BYTES_MAX, Scope};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -62,6 +63,11 @@ pub(crate) trait Visit: Send + Sync + 'static {
     /// Returns whether a visit asks the system for something, and so is left to a step of its own.
     fn is_slow(&self) -> bool {
         true
+    }
+    /// Returns whether a visit takes the longer, the larger a file is, far beyond reading it. The largest files of a folder
+    /// are visited first then, so that no one is left alone with them at the end.
+    fn is_heavy(&self) -> bool {
+        false
     }
     /// Takes a file that was wanted. Counts it, as searched or as skipped, in `counts`; unless it leaves a borrowed thread
     /// ([`Scope::leave`]), since the file would take too long there. A worker visits it then.
@@ -396,7 +402,8 @@ impl<V: Search> Walk<V> {
                     *if signature.is_binary { &mut binary } else { &mut searched } += 1;
                 }
                 Some(_) | None => {
-                    steps.push(Step::File { above: Arc::clone(&listed), name: file.name.clone() });
+                    let (above, name) = (Arc::clone(&listed), file.name.clone());
+                    steps.push(Step::File { above, name, is_large: false });
                 }
             }
         }
@@ -445,27 +452,36 @@ impl<V: Search> Walk<V> {
             }
             match step {
                 Step::Folder { place, rules, depth } => self.folder(place, &rules, depth, &mut steps, scope),
-                Step::File { above, name } => {
+                Step::File { above, name, is_large } => {
+                    if is_large && !scope.is_borrowed() {
+                        self.share(std::mem::take(&mut steps), scope);
+                    }
                     let mut shown = Shown::of(&above);
                     let relative = shown.file(&name);
                     // Since the file was found, others may have filled the answer with what comes before it.
                     if self.visitor.wants_file(relative) {
                         self.visit(&above, &name, relative, scope);
                         if scope.has_left() {
-                            steps.push(Step::File { above, name });
+                            steps.push(Step::File { above, name, is_large });
                         }
                     }
                 }
             }
             if !steps.is_empty() && (scope.has_left() || is_over(started.elapsed(), steps.len())) {
-                let sooner = steps.split_off(steps.len() / 2);
-                if !steps.is_empty() {
-                    self.spawn(steps, scope);
-                }
-                // Last, since a worker goes on with what it spawned last.
-                self.spawn(sooner, scope);
-                return;
+                return self.share(steps, scope);
             }
+        }
+    }
+
+    /// Leaves steps to two new units, the sooner and the later half.
+    fn share(self: &Arc<Self>, mut steps: Vec<Step>, scope: &Scope<'_>) {
+        let sooner = steps.split_off(steps.len() / 2);
+        if !steps.is_empty() {
+            self.spawn(steps, scope);
+        }
+        if !sooner.is_empty() {
+            // Last, since a worker goes on with what it spawned last.
+            self.spawn(sooner, scope);
         }
     }
 
@@ -543,6 +559,7 @@ impl<V: Search> Walk<V> {
         entries.sort_unstable_by(|a, b| in_path_order(b, a));
         let listed = Arc::new(Listed { path, relative, opened });
         let mut shown = Shown::of(&listed);
+        let mut large = Vec::new();
         for (index, Entry { kind, name }) in entries.into_iter().enumerate() {
             if index % ENTRIES_GRAIN == ENTRIES_GRAIN - 1 && is_over() {
                 return;
@@ -565,11 +582,27 @@ impl<V: Search> Walk<V> {
                 Kind::Folder => steps.push(Step::folder(&listed, name, &rules, depth)),
                 Kind::Special => Counts::add(&self.counts.special),
                 Kind::File if self.visitor.is_slow() => {
-                    steps.push(Step::File { above: Arc::clone(&listed), name });
+                    let size_bytes =
+                        if self.visitor.is_heavy() { self.size_bytes(&listed, &name) } else { 0 };
+                    let is_large = size_bytes > BUFFER_BYTES_MAX as u64;
+                    let step = Step::File { above: Arc::clone(&listed), name, is_large };
+                    if is_large { large.push((size_bytes, step)) } else { steps.push(step) }
                 }
                 Kind::File => self.visit(&listed, &name, relative, scope),
             }
         }
+        // Taken from the end, the largest first.
+        large.sort_by_key(|(size_bytes, _)| *size_bytes);
+        steps.extend(large.into_iter().map(|(_, step)| step));
+    }
+
+    /// Returns how large a file is; 0 when that is not known.
+    fn size_bytes(&self, above: &Listed, name: &OsStr) -> u64 {
+        let size_bytes = match &above.opened {
+            Some(opened) => opened.size_bytes(name),
+            None => self.base.folder.size_bytes(&above.path.join(name)),
+        };
+        size_bytes.unwrap_or_default()
     }
 }
 
@@ -595,8 +628,8 @@ enum Step {
     /// A folder to be read: the folder it is in and its name, none for the walk's base; with the rules that hold in it
     /// from above.
     Folder { place: Option<(Arc<Listed>, OsString)>, rules: Arc<Rules>, depth: usize },
-    /// A file to be visited.
-    File { above: Arc<Listed>, name: OsString },
+    /// A file to be visited; a large one is visited first, and all else left to others meanwhile.
+    File { above: Arc<Listed>, name: OsString, is_large: bool },
 }
 
 impl Step {
@@ -652,5 +685,80 @@ fn push_shown(shown: &mut String, name: &OsStr) {
     match name.to_str() {
         Some(name) => shown.push_str(name),
         None => shown.push_str(&name.to_string_lossy()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::Root;
+    use orchestrator_worker::{Job, Lane, Pool};
+    use parking_lot::Mutex;
+    use std::fs::{create_dir, write};
+    use std::sync::mpsc::channel;
+
+    /// Notes which files it is shown.
+    struct Recorder {
+        is_heavy: bool,
+        seen: Mutex<Vec<String>>,
+    }
+
+    impl Visit for Recorder {
+        fn wants_folder(&self, _relative: &str) -> bool {
+            true
+        }
+
+        fn wants_file(&self, _relative: &str) -> bool {
+            true
+        }
+
+        fn is_heavy(&self) -> bool {
+            self.is_heavy
+        }
+
+        fn visit(&self, file: &FoundFile<'_>, _counts: &Counts, _scope: &Scope<'_>) {
+            self.seen.lock().push(file.relative.to_owned());
+        }
+    }
+
+    impl Search for Recorder {
+        type Answer = Vec<String>;
+
+        fn answer(&self, _counts: &Counts, _timed_out: bool) -> Result<Vec<String>, SearchError> {
+            Ok(self.seen.lock().clone())
+        }
+    }
+
+    /// Breaks if a large file waits until all small ones were parsed, or if files are seen twice or not at all.
+    #[test]
+    fn the_largest_files_of_a_folder_are_parsed_first() {
+        let folder = tempfile::tempdir().unwrap();
+        create_dir(folder.path().join("c")).unwrap();
+        for (name, size_bytes) in [
+            ("a", 1),
+            ("b", 100_000),
+            ("c/d", 1),
+            ("c/e", 300_000),
+            ("f", BUFFER_BYTES_MAX),
+            ("g", 200_000),
+            ("h", 1),
+        ] {
+            write(folder.path().join(name), vec![b'x'; size_bytes]).unwrap();
+        }
+        let (root, pool) = (Root::open(folder.path()).unwrap(), Pool::new(1).unwrap());
+        for (is_heavy, expected) in [
+            (false, ["a", "b", "c/d", "c/e", "f", "g", "h"]),
+            (true, ["g", "b", "a", "c/e", "c/d", "f", "h"]),
+        ] {
+            let filter = Filter::compile(root.path(), &[], &[], false, false).unwrap();
+            let recorder = Recorder { is_heavy, seen: Mutex::default() };
+            let walk = Arc::new(Walk::new(root.find(".").unwrap(), filter, recorder));
+            let (sender, receiver) = channel();
+            let begun = Arc::clone(&walk);
+            let job = Job::new(Lane::Interactive, Duration::from_secs(60), move |scope| begun.begin(scope));
+            let _ticket = pool.submit(job, move |outcome| sender.send(outcome).unwrap()).unwrap();
+            receiver.recv().unwrap().unwrap();
+            assert_eq!(walk.answer(false).unwrap(), expected);
+        }
     }
 }
