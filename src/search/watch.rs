@@ -6,126 +6,61 @@
 //! that others change behind the kernel's back. That another file system is mounted over a folder is not seen.
 
 use crate::above::is_on_local;
+use parking_lot::Mutex;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 
-/// How many there may be at a time; the system has some hundred for all processes of a user.
+/// How many there may be at a time, since the system has some hundred for all processes of a user. The oldest goes first.
 const WATCHES_MAX: usize = 8;
 /// After how many events that do not matter a folder is too busy to be watched.
 const EVENTS_MAX: usize = 256;
 
-/// How many there are.
-static WATCHES: AtomicUsize = AtomicUsize::new(0);
+/// The queues of all there are, the oldest first.
+static QUEUES: Mutex<VecDeque<Weak<Mutex<Option<OwnedFd>>>>> = Mutex::new(VecDeque::new());
 
 /// A watch of some places.
 pub(crate) struct Watch {
-    inotify: OwnedFd,
+    /// Taken away when there are too many.
+    queue: Arc<Mutex<Option<OwnedFd>>>,
     /// The names that matter in each folder that is watched.
     names: HashMap<i32, HashSet<OsString>>,
-    _place: OneOf,
-}
-
-/// One of the watches there may be.
-struct OneOf;
-
-impl OneOf {
-    fn take() -> Option<OneOf> {
-        let one = OneOf;
-        (WATCHES.fetch_add(1, Relaxed) < WATCHES_MAX).then_some(one)
-    }
-}
-
-impl Drop for OneOf {
-    fn drop(&mut self) {
-        WATCHES.fetch_sub(1, Relaxed);
-    }
 }
 
 impl Watch {
     /// Watches these absolute paths, whether there is anything or not, from now on; `None` where that would not tell of every
     /// change.
     pub(crate) fn of(paths: impl Iterator<Item = PathBuf>) -> Option<Watch> {
-        let place = OneOf::take()?;
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;
-        let mut watch = Watch { inotify, names: HashMap::new(), _place: place };
-        let mut folders = HashMap::new();
+        let (mut names, mut folders) = (HashMap::new(), HashMap::new());
         for path in paths {
-            watch.add(&path, &mut folders)?;
+            add(&inotify, &path, &mut names, &mut folders)?;
         }
-        Some(watch)
-    }
-
-    fn add(&mut self, path: &Path, folders: &mut HashMap<PathBuf, i32>) -> Option<()> {
-        let mut above = PathBuf::new();
-        for component in path.components() {
-            let name = match component {
-                Component::RootDir => {
-                    above.push("/");
-                    continue;
-                }
-                Component::Normal(name) => name,
-                Component::CurDir | Component::ParentDir | Component::Prefix(_) => return None,
-            };
-            // The folder first, so that what comes to be in it afterwards is told of.
-            let id = match folders.get(&above) {
-                Some(id) => *id,
-                None => self.add_folder(&above, folders)?,
-            };
-            self.names.entry(id).or_default().insert(name.to_owned());
-            above.push(name);
-            match above.symlink_metadata() {
-                Ok(found) if found.is_dir() => {}
-                Ok(found) if found.is_file() => return self.add_file(&above),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(()),
-                Ok(_) | Err(_) => return None,
-            }
+        let queue = Arc::new(Mutex::new(Some(inotify)));
+        let mut queues = QUEUES.lock();
+        queues.retain(|queue| queue.strong_count() > 0);
+        if queues.len() == WATCHES_MAX
+            && let Some(oldest) = queues.pop_front().and_then(|oldest| oldest.upgrade())
+        {
+            *oldest.lock() = None;
         }
-        Some(())
-    }
-
-    fn add_folder(&self, folder: &Path, folders: &mut HashMap<PathBuf, i32>) -> Option<i32> {
-        if !is_on_local(folder) {
-            return None;
-        }
-        let flags = WatchFlags::CREATE
-            | WatchFlags::DELETE
-            | WatchFlags::MOVE
-            | WatchFlags::ATTRIB
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR
-            | WatchFlags::DONT_FOLLOW;
-        let id = inotify::add_watch(&self.inotify, folder, flags).ok()?;
-        folders.insert(folder.to_owned(), id);
-        Some(id)
-    }
-
-    fn add_file(&self, file: &Path) -> Option<()> {
-        // It may be of another file system than its folder.
-        if !is_on_local(file) {
-            return None;
-        }
-        let flags = WatchFlags::MODIFY
-            | WatchFlags::CLOSE_WRITE
-            | WatchFlags::ATTRIB
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::DONT_FOLLOW;
-        inotify::add_watch(&self.inotify, file, flags).ok().map(|_id| ())
+        queues.push_back(Arc::downgrade(&queue));
+        Some(Watch { queue, names })
     }
 
     /// Returns whether nothing that matters has happened since it was last asked. Once something has, it is of no more use.
     pub(crate) fn is_calm(&self) -> bool {
+        let queue = self.queue.lock();
+        let Some(inotify) = queue.as_ref() else { return false };
         let mut buffer = [MaybeUninit::<u8>::uninit(); 4 * 1024];
-        let mut reader = Reader::new(&self.inotify, &mut buffer);
+        let mut reader = Reader::new(inotify, &mut buffer);
         for _ in 0..EVENTS_MAX {
             let event = match reader.next() {
                 Ok(event) => event,
@@ -144,6 +79,71 @@ impl Watch {
         }
         false
     }
+}
+
+/// Watches what has the name `path`, in every folder on the way to it. `folders` are those that are watched.
+fn add(
+    inotify: &OwnedFd,
+    path: &Path,
+    names: &mut HashMap<i32, HashSet<OsString>>,
+    folders: &mut HashMap<PathBuf, i32>,
+) -> Option<()> {
+    let mut above = PathBuf::new();
+    for component in path.components() {
+        let name = match component {
+            Component::RootDir => {
+                above.push("/");
+                continue;
+            }
+            Component::Normal(name) => name,
+            Component::CurDir | Component::ParentDir | Component::Prefix(_) => return None,
+        };
+        // The folder first, so that what comes to be in it afterwards is told of.
+        let id = match folders.get(&above) {
+            Some(id) => *id,
+            None => add_folder(inotify, &above, folders)?,
+        };
+        names.entry(id).or_default().insert(name.to_owned());
+        above.push(name);
+        match above.symlink_metadata() {
+            Ok(found) if found.is_dir() => {}
+            Ok(found) if found.is_file() => return add_file(inotify, &above),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(()),
+            Ok(_) | Err(_) => return None,
+        }
+    }
+    Some(())
+}
+
+fn add_folder(inotify: &OwnedFd, folder: &Path, folders: &mut HashMap<PathBuf, i32>) -> Option<i32> {
+    if !is_on_local(folder) {
+        return None;
+    }
+    let flags = WatchFlags::CREATE
+        | WatchFlags::DELETE
+        | WatchFlags::MOVE
+        | WatchFlags::ATTRIB
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF
+        | WatchFlags::ONLYDIR
+        | WatchFlags::DONT_FOLLOW;
+    let id = inotify::add_watch(inotify, folder, flags).ok()?;
+    folders.insert(folder.to_owned(), id);
+    Some(id)
+}
+
+fn add_file(inotify: &OwnedFd, file: &Path) -> Option<()> {
+    // It may be of another file system than its folder.
+    if !is_on_local(file) {
+        return None;
+    }
+    let flags = WatchFlags::MODIFY
+        | WatchFlags::CLOSE_WRITE
+        | WatchFlags::ATTRIB
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF
+        | WatchFlags::DONT_FOLLOW;
+    inotify::add_watch(inotify, file, flags).ok().map(|_id| ())
 }
 
 #[cfg(test)]
@@ -224,5 +224,7 @@ mod tests {
             write(at("real").join(index.to_string()), "").unwrap();
         }
         assert!(!busy.is_calm());
+        let many: Vec<Watch> = (0..=WATCHES_MAX).filter_map(|_| of("real/none")).collect();
+        assert!(!many[0].is_calm() && many[WATCHES_MAX].is_calm(), "the oldest goes when there are too many");
     }
 }
