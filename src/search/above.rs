@@ -169,10 +169,9 @@ impl<'a> Places<'a> {
                 look.note(path, By::Name);
             }
             if files.has_git() {
-                let git = folder.join(".git");
                 // A link, or the file of a worktree, may come to lead elsewhere unseen.
-                look.is_complete &= git.symlink_metadata().is_ok_and(|found| found.is_dir());
-                look.note(git.join(EXCLUDE), By::Name);
+                look.is_complete &= files.has_git_folder();
+                look.note(folder.join(".git").join(EXCLUDE), By::Name);
             }
             above.push((folder, files));
         }

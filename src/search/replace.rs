@@ -143,6 +143,10 @@ pub(crate) trait Rewrite: Send + Sync + 'static {
     fn is_for(&self, relative: &str) -> bool;
     /// Returns whether a file with these bytes can hold a match. Cheap, and need not be right when it says yes.
     fn may_match(&self, bytes: &[u8]) -> bool;
+    /// Returns whether it parses what it rewrites; see [`Visit::is_heavy`].
+    fn is_heavy(&self) -> bool {
+        false
+    }
     /// Returns the new text and how many replacements it has; `None` when there is none.
     ///
     /// # Errors
@@ -276,7 +280,7 @@ impl<R: Rewrite> Visit for Editing<R> {
     }
 
     fn is_heavy(&self) -> bool {
-        true
+        self.rewrite.is_heavy()
     }
 
     fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {

@@ -114,6 +114,10 @@ impl Rewrite for Rewriting {
         self.shape.may_match(bytes)
     }
 
+    fn is_heavy(&self) -> bool {
+        true
+    }
+
     fn rewrite(
         &self,
         text: &str,

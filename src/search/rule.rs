@@ -113,6 +113,12 @@ impl RuleFiles {
         self.git
     }
 
+    /// Returns whether it has a `.git` that is a folder itself, and neither a link nor a file that names one.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn has_git_folder(self) -> bool {
+        self.git_is_folder
+    }
+
     /// Returns the files of rules that `folder` has.
     #[cfg(target_os = "linux")]
     pub(crate) fn paths(self, folder: &Path) -> impl Iterator<Item = PathBuf> {
