@@ -26,7 +26,7 @@ fn main() {
 /// A job from its submission to its end, with units that do nothing: what the pool itself costs.
 #[divan::bench(args = [1, 16, 256])]
 fn pool_job(bencher: Bencher<'_, '_>, units_count: usize) {
-    let pool = Pool::new(2).expect("threads can be started");
+    let pool = Pool::new(2);
     bencher.counter(ItemsCount::new(units_count)).bench_local(|| {
         let (sender, receiver) = channel();
         let job = Job::new(Lane::Interactive, TIME_LIMIT, move |scope| {
@@ -51,7 +51,7 @@ fn folder_of(size_bytes: usize) -> TempDir {
 }
 
 fn search(bencher: Bencher<'_, '_>, folder: &TempDir, tool: &str, options: &serde_json::Value) {
-    let pool = Pool::new(2).expect("threads can be started");
+    let pool = Pool::new(2);
     let root = Root::open(folder.path()).expect("the folder is there");
     let options = options.to_string();
     bencher.bench_local(|| {

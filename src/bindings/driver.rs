@@ -507,12 +507,8 @@ impl Worker {
                 tell_end(failed(effect, error.code(), error.to_string()));
             }
         };
-        let refused = match Pool::global() {
-            Ok(pool) => pool.submit(job, on_end).err().map(|error| (error.code(), error.to_string())),
-            Err(error) => Some((error.code(), error.to_string())),
-        };
-        if let Some((code, message)) = refused {
-            self.post(failed(effect, code, message));
+        if let Err(refused) = Pool::global().submit(job, on_end) {
+            self.post(failed(effect, refused.code(), refused.to_string()));
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use napi::bindgen_prelude::External;
 use napi_derive::{module_init, napi};
-use orchestrator_worker::{Job, Lane, Pool};
+use orchestrator_worker::{Job, JobError, Lane, Pool};
 use serde_json::json;
 
 use super::engine::EngineHandle;
@@ -63,16 +63,16 @@ pub fn panic_in_pool(
         });
         let completion =
             |code: &str, message: String| json!({ "error": { "code": code, "message": message } });
-        let pool = Pool::global().map_err(|error| completion(error.code(), error.to_string()).to_string())?;
-        pool.submit(job, move |result| {
+        let on_end = move |result: Result<(), JobError>| {
             assert!(!in_answer, "asked to panic in the answer");
             let completion = match result {
                 Ok(()) => json!({ "ok": null }),
                 Err(error) => completion(error.code(), error.to_string()),
             };
             reply.finish(completion.to_string());
-        })
-        .map_err(|error| completion(error.code(), error.to_string()).to_string())
+        };
+        let submitted = Pool::global().submit(job, on_end);
+        submitted.map_err(|refused| completion(refused.code(), refused.to_string()).to_string())
     })
 }
 

@@ -103,7 +103,7 @@ pub fn index_start(port: &External<Port>, id: f64, root: String) -> napi::Result
     port.begin(id, |reply| {
         let on_end = move |is_ready: bool| reply.finish(json!({ "ok": is_ready }).to_string());
         let warmed = Root::open(root.as_ref())
-            .and_then(|root| orchestrator_search::warm(Pool::global()?, &root, on_end));
+            .and_then(|root| orchestrator_search::warm(Pool::global(), &root, on_end));
         warmed.map_err(|error| envelope(Err(error), Form::Object))
     })
 }
@@ -124,7 +124,7 @@ fn start(
 ) -> Result<Ticket, SearchError> {
     let query = Query::parse(name, options_json)?;
     let root = reach.open()?;
-    let pool = Pool::global()?;
+    let pool = Pool::global();
     if here {
         orchestrator_search::start_here(pool, &root, query, on_end)
     } else {

@@ -118,7 +118,7 @@ mod tests {
             write(folder.path().join(format!("{size_bytes}.js")), text).unwrap();
         }
         write(folder.path().join("empty.js"), "").unwrap();
-        let (pool, root) = (Pool::new(2).unwrap(), Root::open(folder.path()).unwrap());
+        let (pool, root) = (Pool::new(2), Root::open(folder.path()).unwrap());
         let ask =
             |tool: &str, options: &str| run(&pool, &root, Query::parse(tool, options).unwrap()).unwrap();
         let mut expected: Vec<_> = sizes.iter().map(|size| (format!("{size}.js"), *size as u64)).collect();

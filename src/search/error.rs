@@ -2,7 +2,7 @@
 
 use crate::limit::MESSAGE_CHARS_MAX;
 use crate::{shape, symbols};
-use orchestrator_worker::{JobError, StartError, SubmitError};
+use orchestrator_worker::{JobError, SubmitError};
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -232,9 +232,6 @@ pub enum SearchError {
     /// The pool did not accept the search.
     #[error(transparent)]
     Refused(#[from] SubmitError),
-    /// The pool did not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
 }
 
 impl SearchError {
@@ -272,7 +269,6 @@ impl SearchError {
             SearchError::Cancelled => "SEARCH_CANCELLED",
             SearchError::Job(error) => error.code(),
             SearchError::Refused(error) => error.code(),
-            SearchError::Start(error) => error.code(),
         }
     }
 
@@ -297,6 +293,7 @@ impl From<JobError> for SearchError {
             error @ (JobError::TimedOut { .. }
             | JobError::Panicked { .. }
             | JobError::TooManyUnits { .. }
+            | JobError::NoWorker { .. }
             | JobError::ShutDown
             | _) => SearchError::Job(error),
         }

@@ -134,8 +134,8 @@ pub(crate) fn find(folder: &Folder) -> Option<Arc<Folders>> {
             let signs = !live.unsigned.is_empty() && !live.is_signing;
             live.is_signing |= signs;
             drop(state);
-            if signs && let Ok(pool) = Pool::global() {
-                sign(pool, &index, |_is_ready| {});
+            if signs {
+                sign(Pool::global(), &index, |_is_ready| {});
             }
             Some(folders)
         }
@@ -165,9 +165,7 @@ pub(crate) fn note(folder: &Folder, files_count: u64) {
             return;
         }
     }
-    if let Ok(pool) = Pool::global() {
-        build(pool, &index, |_is_ready| {});
-    }
+    build(Pool::global(), &index, |_is_ready| {});
 }
 
 /// Builds the index of a project, unless there is one. `on_end` is told whether it can be used now, unless the pool is shut
@@ -850,12 +848,12 @@ mod tests {
 
     fn warmed(root: &Root) -> bool {
         let (sender, receiver) = channel();
-        warm(Pool::global().unwrap(), root, move |is_ready| sender.send(is_ready).unwrap()).unwrap();
+        warm(Pool::global(), root, move |is_ready| sender.send(is_ready).unwrap()).unwrap();
         receiver.recv_timeout(Duration::from_secs(60)).unwrap()
     }
 
     fn search(root: &Root, tool: &str, options: &serde_json::Value) -> Answer {
-        run(Pool::global().unwrap(), root, Query::parse(tool, &options.to_string()).unwrap()).unwrap()
+        run(Pool::global(), root, Query::parse(tool, &options.to_string()).unwrap()).unwrap()
     }
 
     /// All files and folders below, but those of git.

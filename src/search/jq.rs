@@ -1055,7 +1055,7 @@ pub(crate) mod tests {
         time: Duration,
         call: impl FnOnce() -> Result<T, SearchError> + Send + 'static,
     ) -> Result<T, SearchError> {
-        let pool = Pool::new(1).unwrap();
+        let pool = Pool::new(1);
         let (sender, receiver) = channel();
         let job = Job::new(Lane::Interactive, time, move |scope| {
             sender.send(metered(scope.watch(), call)).unwrap();

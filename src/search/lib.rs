@@ -20,7 +20,7 @@
 //! let folder = tempfile::tempdir()?;
 //! std::fs::write(folder.path().join("a.txt"), "one\ntwo\n")?;
 //! let query = Query::parse("grep_search", r#"{"pattern": "tw."}"#)?;
-//! let answer = run(&Pool::new(2)?, &Root::open(folder.path())?, query)?;
+//! let answer = run(&Pool::new(2), &Root::open(folder.path())?, query)?;
 //! assert_eq!(answer.to_text(), "a.txt:2: two\n(1 match; 1 file searched)\n");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -40,7 +40,7 @@ fn write(folder: &Path, path: &str, bytes: &[u8]) {
 
 fn search(folder: &TempDir, kind: &str, options: Value) -> Result<Answer, SearchError> {
     let query = Query::parse(kind, &options.to_string())?;
-    run(Pool::global().unwrap(), &Root::open(folder.path())?, query)
+    run(Pool::global(), &Root::open(folder.path())?, query)
 }
 
 fn grep(folder: &TempDir, options: Value) -> grep::Answer {
@@ -591,7 +591,7 @@ fn hostile_json_is_refused() {
     }
     let folder = project(&[("a.txt", "\u{1d11e}\n")]);
     let query = Query::parse("grep_search", r#"{"pattern": "\ud834\udd1e"}"#).unwrap();
-    let answer = run(Pool::global().unwrap(), &Root::open(folder.path()).unwrap(), query).unwrap();
+    let answer = run(Pool::global(), &Root::open(folder.path()).unwrap(), query).unwrap();
     assert!(answer.to_text().starts_with("a.txt:1: "), "a pair of surrogates is a character");
 }
 
@@ -682,7 +682,7 @@ fn the_depth_of_a_walk_is_bounded() {
 #[test]
 fn a_cancelled_search_ends_with_an_error() {
     let folder = project(&[("a.txt", "x\n")]);
-    let pool = Pool::new(1).unwrap();
+    let pool = Pool::new(1);
     let gate = Arc::new(Barrier::new(2));
     let held = Arc::clone(&gate);
     let hold = Job::new(Lane::Interactive, HANG, move |_| {
@@ -710,7 +710,7 @@ fn a_search_is_cancelled_while_it_runs() {
             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n".repeat(20_000).as_bytes(),
         );
     }
-    let pool = Pool::new(2).unwrap();
+    let pool = Pool::new(2);
     let (sender, receiver) = channel();
     let query = Query::parse("grep_search", r#"{"pattern": "(a|aa)+b", "output": "counts"}"#).unwrap();
     let root = Root::open(folder.path()).unwrap();
@@ -735,7 +735,7 @@ fn cancelled_work_ends_soon() {
     let call = "call(argument, [1, 2, 3], { key: value })\n";
     let calls = call.repeat(usize::try_from(SYNTAX_FILE_BYTES_MAX).unwrap() / call.len());
     write(folder.path(), "calls.js", calls.as_bytes());
-    let pool = Pool::new(2).unwrap();
+    let pool = Pool::new(2);
     let root = Root::open(folder.path()).unwrap();
     // No literal that every match holds, so that every place is looked at.
     let slow = r"(a|aa)+\b[^\sa]\w{50}";
@@ -780,7 +780,7 @@ fn when_its_time_is_over_a_search_gives_what_it_has() {
     let query = Query::parse("grep_search", r#"{"pattern": "needle", "output": "counts"}"#).unwrap();
     let root = Root::open(folder.path()).unwrap();
     let on_end = move |result| sender.send(result).unwrap();
-    start_within(Pool::global().unwrap(), &root, query, Duration::from_millis(5), false, on_end).unwrap();
+    start_within(Pool::global(), &root, query, Duration::from_millis(5), false, on_end).unwrap();
     match receiver.recv_timeout(HANG).unwrap() {
         Ok(Answer::Grep(answer)) => {
             assert!(answer.coverage.limits.contains(&Limit::TimeLimit), "{:?}", answer.coverage);

@@ -745,7 +745,7 @@ mod tests {
         ] {
             write(folder.path().join(name), vec![b'x'; size_bytes]).unwrap();
         }
-        let (root, pool) = (Root::open(folder.path()).unwrap(), Pool::new(1).unwrap());
+        let (root, pool) = (Root::open(folder.path()).unwrap(), Pool::new(1));
         for (is_heavy, expected) in [
             (false, ["a", "b", "c/d", "c/e", "f", "g", "h"]),
             (true, ["g", "b", "a", "c/e", "c/d", "f", "h"]),

@@ -57,6 +57,14 @@ pub enum JobError {
         /// The bound, [`UNITS_MAX`].
         units_max: usize,
     },
+    /// The system gave the pool no thread.
+    #[error(
+        "a worker thread could not be started ({reason}); raise the process or thread limit of this system"
+    )]
+    NoWorker {
+        /// What the system said.
+        reason: String,
+    },
     /// The pool was shut down before the job's last unit had ended.
     #[error("the worker pool was shut down before the job had ended; start it again in a new process")]
     ShutDown,
@@ -70,6 +78,7 @@ impl JobError {
             JobError::TimedOut { .. } => "WORKER_TIMED_OUT",
             JobError::Panicked { .. } => "WORKER_PANICKED",
             JobError::TooManyUnits { .. } => "WORKER_TOO_MANY_UNITS",
+            JobError::NoWorker { .. } => "WORKER_START_FAILED",
             JobError::ShutDown => "WORKER_SHUT_DOWN",
         }
     }

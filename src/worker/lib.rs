@@ -21,7 +21,7 @@
 //! use orchestrator_worker::{Job, Lane, Pool};
 //! use std::{sync::mpsc, time::Duration};
 //!
-//! let pool = Pool::new(2)?;
+//! let pool = Pool::new(2);
 //! let (sender, receiver) = mpsc::channel();
 //! let job = Job::new(Lane::Interactive, Duration::from_secs(30), |scope| {
 //!     for _ in 0..8 {
@@ -43,5 +43,5 @@ pub use buffer::{BUFFER_BYTES_MAX, Buffer, BufferCounters, Buffers};
 pub use job::{Job, JobError, Lane, Ticket, UNITS_MAX};
 pub use pool::{
     AGEING_TURNS, APART_MAX, Apart, Counters, FRESH_BUDGET, INTERACTIVE_BUDGET, JOBS_MAX, Pool, QUANTUM,
-    Scope, StartError, SubmitError, Watch,
+    Scope, SubmitError, Watch,
 };

@@ -35,27 +35,6 @@ pub const APART_MAX: usize = 64;
 /// margin. The system commits what is used of it.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
 
-/// Why a pool did not start.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The system refused a thread.
-    #[error("a worker thread could not be started; raise the process or thread limit of this system")]
-    Thread {
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
-impl StartError {
-    /// Returns the stable code of this error.
-    pub fn code(&self) -> &'static str {
-        match self {
-            StartError::Thread { .. } => "WORKER_START_FAILED",
-        }
-    }
-}
-
 /// Why a job was not accepted. Its completion is not called.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -96,25 +75,28 @@ pub struct Counters {
     pub jobs_live: usize,
 }
 
-/// A set of worker threads. Dropping it shuts it down.
+/// A set of worker threads, which start when there is something for them to do. Dropping it shuts it down.
 pub struct Pool {
     shared: Arc<Shared>,
+    stack_bytes: usize,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Pool {
-    /// Starts a pool of `workers_count` threads, at least one.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError::Thread`] when the system refuses a thread; those already started have ended then.
-    pub fn new(workers_count: usize) -> Result<Pool, StartError> {
+    /// Returns a pool of `workers_count` threads, at least one. Until the first job is left to them there are none, so
+    /// that a process whose calls do their work themselves never has them.
+    pub fn new(workers_count: usize) -> Pool {
+        Pool::with_stacks(workers_count, STACK_BYTES)
+    }
+
+    fn with_stacks(workers_count: usize, stack_bytes: usize) -> Pool {
         let deques: Vec<Deque<Task>> = (0..workers_count.max(1)).map(|_| Deque::new_lifo()).collect();
         let shared = Arc::new(Shared {
             fresh: Injector::new(),
             interactive: Injector::new(),
             background: Injector::new(),
             stealers: deques.iter().map(Deque::stealer).collect(),
+            free: Mutex::new(deques.into_iter().enumerate().collect()),
             sleep: Sleep::default(),
             intake: Mutex::new(Intake { closed: false, jobs_live: 0 }),
             closed: AtomicBool::new(false),
@@ -125,39 +107,45 @@ impl Pool {
             apart: Mutex::new(0),
             none_apart: Condvar::new(),
         });
-        let pool = Pool { shared, threads: Mutex::new(Vec::new()) };
-        for (index, deque) in deques.into_iter().enumerate() {
-            let shared = Arc::clone(&pool.shared);
-            let thread = thread::Builder::new()
-                .name(format!("orch-worker-{index}"))
-                .stack_size(STACK_BYTES)
-                .spawn(move || shared.work(index, &deque))
-                .map_err(|source| StartError::Thread { source })?;
-            pool.threads.lock().push(thread);
-        }
-        Ok(pool)
+        Pool { shared, stack_bytes, threads: Mutex::new(Vec::new()) }
     }
 
-    /// Returns the process's pool, one worker per available core, started at the first call and never shut down.
+    /// Returns the process's pool, one worker per available core, never shut down.
     ///
     /// It is the only global of the project, on purpose: several JavaScript environments may load the addon into one
     /// process, and together they still have only so many cores.
+    pub fn global() -> &'static Pool {
+        static GLOBAL: OnceLock<Pool> = OnceLock::new();
+        GLOBAL.get_or_init(|| Pool::new(thread::available_parallelism().map_or(1, usize::from)))
+    }
+
+    /// Starts the workers that have not been started. Those that there are do, if the system refuses more; a later job
+    /// asks again. The pool stays open while `_intake` is held.
     ///
     /// # Errors
     ///
-    /// [`StartError::Thread`]; a later call tries again.
-    pub fn global() -> Result<&'static Pool, StartError> {
-        static GLOBAL: OnceLock<Pool> = OnceLock::new();
-        if let Some(pool) = GLOBAL.get() {
-            return Ok(pool);
+    /// [`JobError::NoWorker`] when there is none.
+    fn man(&self, _intake: &Intake) -> Result<(), JobError> {
+        let mut threads = self.threads.lock();
+        while threads.len() < self.shared.stealers.len() {
+            let shared = Arc::clone(&self.shared);
+            let builder = thread::Builder::new()
+                .name(format!("orch-worker-{}", threads.len()))
+                .stack_size(self.stack_bytes);
+            match builder.spawn(move || shared.work()) {
+                Ok(thread) => threads.push(thread),
+                Err(refused) if threads.is_empty() => {
+                    return Err(JobError::NoWorker { reason: refused.to_string() });
+                }
+                Err(_refused) => break,
+            }
         }
-        let pool = Pool::new(thread::available_parallelism().map_or(1, usize::from))?;
-        // Should two threads come here at once, the pool that lost is dropped, and so shut down.
-        Ok(GLOBAL.get_or_init(|| pool))
+        Ok(())
     }
 
-    /// Accepts `job`. `on_end` is called exactly once, on a worker or, after [`Pool::shutdown`] began, before that
-    /// returns; it must be short and must not block. A panic in it is caught and counted.
+    /// Accepts `job`. `on_end` is called exactly once, on a worker or, when there is none, before this returns, or,
+    /// after [`Pool::shutdown`] began, before that returns; it must be short and must not block. A panic in it is caught
+    /// and counted.
     ///
     /// # Errors
     ///
@@ -168,8 +156,8 @@ impl Pool {
         job: Job,
         on_end: impl FnOnce(Result<(), JobError>) + Send + 'static,
     ) -> Result<Ticket, SubmitError> {
-        let (state, _intake) = self.accept(job, Box::new(on_end))?;
-        self.shared.queue_turn(&state);
+        let (state, intake) = self.accept(job, Box::new(on_end))?;
+        self.leave_to_workers(&state, intake);
         Ok(Ticket { job: state })
     }
 
@@ -188,24 +176,29 @@ impl Pool {
     ) -> Result<Ticket, SubmitError> {
         let (state, intake) = self.accept(job, Box::new(on_end))?;
         drop(intake);
-        let local = Deque::new_lifo();
-        let turn = Turn::new(Line::Fresh, Some(time));
-        self.shared.run_units(&state, None, &local, &turn);
+        self.shared.run_here(&state, time);
         if !state.queue.is_empty() {
-            let intake = self.shared.intake.lock();
-            if intake.closed {
-                // The workers may have gone. Each unit finds that the job is stopped.
-                drop(intake);
-                self.shared.run_units(&state, None, &local, &Turn::new(Line::Fresh, Some(Duration::MAX)));
-            } else {
-                self.shared.queue_turn(&state);
-            }
+            self.leave_to_workers(&state, self.shared.intake.lock());
         }
         Ok(Ticket { job: state })
     }
 
-    /// Takes a job in, unless the pool is full or closed. The lock is held until the job is in line, so that a shutdown
-    /// comes before all of this or after it.
+    /// Puts a job in line for the workers. Where there are none the job ends here.
+    fn leave_to_workers(&self, state: &Arc<State>, intake: MutexGuard<'_, Intake>) {
+        let manned = if intake.closed { Err(JobError::ShutDown) } else { self.man(&intake) };
+        match manned {
+            // The lock is held until the job is in line, so that a shutdown comes before it or after.
+            Ok(()) => self.shared.queue_turn(state),
+            Err(reason) => {
+                drop(intake);
+                state.stop(reason);
+                // Each unit finds that the job is stopped.
+                self.shared.run_here(state, Duration::MAX);
+            }
+        }
+    }
+
+    /// Takes a job in, unless the pool is full or closed.
     fn accept(&self, job: Job, on_end: OnEnd) -> Result<(Arc<State>, MutexGuard<'_, Intake>), SubmitError> {
         let state = Arc::new(State::new(job.lane, job.time_limit, job.units.len(), on_end));
         let mut intake = self.shared.intake.lock();
@@ -422,6 +415,8 @@ struct Shared {
     interactive: Injector<Arc<State>>,
     background: Injector<Arc<State>>,
     stealers: Vec<Stealer<Task>>,
+    /// The deques that no worker has yet, with their places among `stealers`.
+    free: Mutex<Vec<(usize, Deque<Task>)>>,
     sleep: Sleep,
     intake: Mutex<Intake>,
     /// A copy of `intake.closed` that is read without the lock.
@@ -436,15 +431,20 @@ struct Shared {
 }
 
 impl Shared {
-    /// Takes turns until the pool is closed and nothing is left to end.
-    fn work(self: &Arc<Self>, index: usize, local: &Deque<Task>) {
+    /// Takes turns, as a worker, until the pool is closed and nothing is left to end.
+    fn work(self: &Arc<Self>) {
+        let free = self.free.lock().pop();
+        let Some((index, local)) = free else {
+            debug_assert!(false, "there is a deque for every worker");
+            return;
+        };
         let mut turns_count = 0_u64;
         loop {
             // Read first: once closed nothing comes in, so a search that finds nothing afterwards is final.
             let closed = self.closed.load(Ordering::SeqCst);
             if let Some(turn) = self.next_turn(index, turns_count) {
                 turns_count = turns_count.wrapping_add(1);
-                self.take_turn(turn, local);
+                self.take_turn(turn, &local);
             } else if closed {
                 return;
             } else {
@@ -486,6 +486,11 @@ impl Shared {
         if !job.queue.is_empty() {
             self.queue_turn(&job);
         }
+    }
+
+    /// Runs units of the job on the calling thread, which is no worker, for `time`.
+    fn run_here(self: &Arc<Self>, job: &Arc<State>, time: Duration) {
+        self.run_units(job, None, &Deque::new_lifo(), &Turn::new(Line::Fresh, Some(time)));
     }
 
     /// Runs `next` and further units of the job until the turn is over, and puts those that are left into its queue.
@@ -678,7 +683,7 @@ mod tests {
     /// Breaks if a small job wakes a worker although the caller lends its thread.
     #[test]
     fn a_lent_thread_does_a_small_job_itself() {
-        let pool = Pool::new(1).unwrap();
+        let pool = Pool::new(1);
         let gate = hold_worker(&pool);
         let (ender, receiver) = ends();
         let caller = thread::current().id();
@@ -698,7 +703,7 @@ mod tests {
     /// Breaks if a lent thread is kept for longer than it was lent, or if what it leaves is lost.
     #[test]
     fn workers_do_what_a_lent_thread_leaves() {
-        let pool = Pool::new(2).unwrap();
+        let pool = Pool::new(2);
         let (ender, receiver) = ends();
         let caller = thread::current().id();
         for (name, time, leaves) in [("time", Duration::ZERO, false), ("leaves", LIMIT, true)] {
@@ -720,10 +725,44 @@ mod tests {
         }
     }
 
+    /// Breaks if threads are started that have nothing to do.
+    #[test]
+    fn workers_start_when_a_job_is_left_to_them() {
+        let pool = Pool::new(2);
+        let (ender, receiver) = ends();
+        pool.submit_here(Job::new(Lane::Interactive, LIMIT, |_| {}), LIMIT, ender.on("small")).unwrap();
+        assert_eq!((take(&receiver, 1), pool.threads.lock().len()), (vec![("small", Ok(()))], 0));
+        pool.submit(Job::new(Lane::Interactive, LIMIT, |_| {}), ender.on("left")).unwrap();
+        assert_eq!((take(&receiver, 1), pool.threads.lock().len()), (vec![("left", Ok(()))], 2));
+    }
+
+    /// Breaks if a job hangs, or what it holds is kept, when the system gives no thread: no stack is as large as this.
+    #[test]
+    fn without_a_thread_a_job_ends_where_it_was_submitted() {
+        let pool = Pool::with_stacks(1, usize::MAX / 4);
+        let (ender, receiver) = ends();
+        let held = Arc::new(());
+        for is_lent in [false, true] {
+            let inner = Arc::clone(&held);
+            let job = Job::new(Lane::Interactive, LIMIT, move |scope| {
+                assert!(scope.is_borrowed());
+                scope.spawn(move |_| drop(inner));
+            });
+            if is_lent {
+                pool.submit_here(job, Duration::ZERO, ender.on("job")).unwrap();
+            } else {
+                pool.submit(job, ender.on("job")).unwrap();
+            }
+            let end = receiver.try_recv();
+            assert!(matches!(end, Ok(("job", Err(JobError::NoWorker { .. })))), "{end:?}");
+            assert_eq!((Arc::strong_count(&held), pool.counters().jobs_live), (1, 0));
+        }
+    }
+
     /// Breaks if a job of a lent thread is never told of its end when the pool closes meanwhile.
     #[test]
     fn a_lent_thread_ends_its_job_when_the_pool_closes() {
-        let pool = Arc::new(Pool::new(1).unwrap());
+        let pool = Arc::new(Pool::new(1));
         let (ender, receiver) = ends();
         let inner = Arc::clone(&pool);
         let job = Job::new(Lane::Interactive, LIMIT, move |scope| {
@@ -737,7 +776,7 @@ mod tests {
     /// Breaks if a unit is lost or run twice, or a completion is missing or doubled.
     #[test]
     fn a_thousand_jobs_run_each_unit_once_and_end_once() {
-        let pool = Pool::new(4).unwrap();
+        let pool = Pool::new(4);
         let ran = Arc::new(AtomicUsize::new(0));
         let (ender, receiver) = ends();
         for index in 0..1_000 {
@@ -756,7 +795,7 @@ mod tests {
     /// Breaks if units stay with the worker that spawned them: two units that wait for each other would never end.
     #[test]
     fn an_idle_worker_steals() {
-        let pool = Pool::new(2).unwrap();
+        let pool = Pool::new(2);
         let (ender, receiver) = ends();
         let job = Job::new(Lane::Interactive, LIMIT, |scope| {
             let meeting = Arc::new(Barrier::new(2));
@@ -777,7 +816,7 @@ mod tests {
     /// Breaks if the units of one submission are not shared among workers.
     #[test]
     fn units_of_one_submission_run_at_the_same_time() {
-        let pool = Pool::new(2).unwrap();
+        let pool = Pool::new(2);
         let meeting = Arc::new(Barrier::new(2));
         let (first, second) = (Arc::clone(&meeting), Arc::clone(&meeting));
         let job = Job::new(Lane::Interactive, LIMIT, move |_| {
@@ -794,7 +833,7 @@ mod tests {
     /// Breaks if a panic hangs its job, kills a worker, or lets the job's other units run on.
     #[test]
     fn a_panicking_unit_ends_its_job_and_spares_the_pool() {
-        let pool = Pool::new(1).unwrap();
+        let pool = Pool::new(1);
         let (ender, receiver) = ends();
         let ran = Arc::new(AtomicUsize::new(0));
         let inner = Arc::clone(&ran);
@@ -825,7 +864,7 @@ mod tests {
                 panic!("dropped");
             }
         }
-        let pool = Pool::new(1).unwrap();
+        let pool = Pool::new(1);
         let (ender, receiver) = ends();
         let gate = hold_worker(&pool);
         let bomb = Bomb;
@@ -841,7 +880,7 @@ mod tests {
     /// Breaks if a job cancelled before its first unit runs anyway.
     #[test]
     fn cancelled_before_it_started_a_job_runs_nothing() {
-        let pool = Pool::new(1).unwrap();
+        let pool = Pool::new(1);
         let gate = hold_worker(&pool);
         let (ender, receiver) = ends();
         let ran = Arc::new(AtomicUsize::new(0));
@@ -860,7 +899,7 @@ mod tests {
     /// Breaks if a running unit cannot see a cancellation, or if its children run after it.
     #[test]
     fn cancelled_while_it_runs_a_job_sees_it_and_ends() {
-        let pool = Pool::new(2).unwrap();
+        let pool = Pool::new(2);
         let (ender, receiver) = ends();
         let (started, seen) = channel();
         let job = Job::new(Lane::Interactive, LIMIT, move |scope| {
@@ -880,7 +919,7 @@ mod tests {
     /// Breaks if the time limit is not enforced on a unit that asks, or on units that wait.
     #[test]
     fn a_job_beyond_its_time_ends_as_timed_out() {
-        let pool = Pool::new(1).unwrap();
+        let pool = Pool::new(1);
         let (ender, receiver) = ends();
         let asks = Job::new(Lane::Interactive, Duration::from_millis(5), |scope| {
             while !scope.is_stopped() {
@@ -910,7 +949,7 @@ mod tests {
     #[test]
     fn a_small_job_ends_while_a_large_one_is_in_progress() {
         for lane in [Lane::Interactive, Lane::Background] {
-            let pool = Pool::new(1).unwrap();
+            let pool = Pool::new(1);
             let (ender, receiver) = ends();
             let small_ended = Arc::new(AtomicBool::new(false));
             let gate = hold_worker(&pool);
@@ -932,7 +971,7 @@ mod tests {
     /// Breaks if the interactive lane does not go first, or if the background lane starves behind it.
     #[test]
     fn interactive_goes_first_and_background_gets_its_share() {
-        let pool = Pool::new(1).unwrap();
+        let pool = Pool::new(1);
         let gate = hold_worker(&pool);
         let (ender, receiver) = ends();
         pool.submit(Job::new(Lane::Background, LIMIT, |_| {}), ender.on("background")).unwrap();
@@ -948,7 +987,7 @@ mod tests {
     /// Breaks if a shutdown leaves a job unsettled, runs it, or accepts another.
     #[test]
     fn shutdown_settles_every_pending_job() {
-        let pool = Arc::new(Pool::new(2).unwrap());
+        let pool = Arc::new(Pool::new(2));
         let (gates, (ender, receiver)) = ([hold_worker(&pool), hold_worker(&pool)], ends());
         for _ in 0..50 {
             let job = Job::new(Lane::Background, LIMIT, |_| unreachable!("ran after the shutdown"));
@@ -971,7 +1010,7 @@ mod tests {
     /// Breaks if a completion that shuts its pool down waits for its own thread.
     #[test]
     fn a_completion_may_shut_the_pool_down() {
-        let pool = Arc::new(Pool::new(2).unwrap());
+        let pool = Arc::new(Pool::new(2));
         let (ender, receiver) = ends();
         let (inner, tell) = (Arc::clone(&pool), ender.on("job"));
         let on_end = move |outcome| {
@@ -985,7 +1024,7 @@ mod tests {
     /// Breaks if the queue of jobs has no bound, or if a job that ended still counts.
     #[test]
     fn at_the_bound_a_job_is_refused() {
-        let pool = Pool::new(1).unwrap();
+        let pool = Pool::new(1);
         let gate = hold_worker(&pool);
         let (ender, receiver) = ends();
         for _ in 1..JOBS_MAX {
@@ -1002,7 +1041,7 @@ mod tests {
     /// Breaks if a unit may fill the memory with children.
     #[test]
     fn at_the_bound_of_units_a_job_ends() {
-        let pool = Pool::new(1).unwrap();
+        let pool = Pool::new(1);
         let (ender, receiver) = ends();
         let job = Job::new(Lane::Interactive, LIMIT, |scope| {
             for _ in 0..UNITS_MAX {
@@ -1016,7 +1055,7 @@ mod tests {
     /// Breaks if a wake-up is lost: each job starts on sleeping workers.
     #[test]
     fn sleeping_workers_wake_for_every_job() {
-        let pool = Pool::new(3).unwrap();
+        let pool = Pool::new(3);
         let (ender, receiver) = ends();
         for _ in 0..2_000 {
             pool.submit(Job::new(Lane::Interactive, LIMIT, |scope| scope.spawn(|_| {})), ender.on("job"))
@@ -1028,13 +1067,13 @@ mod tests {
     /// Breaks if the process-wide pool is started twice.
     #[test]
     fn the_global_pool_is_one() {
-        assert!(std::ptr::eq(Pool::global().unwrap(), Pool::global().unwrap()));
+        assert!(std::ptr::eq(Pool::global(), Pool::global()));
     }
 
     /// Breaks if a unit that waits holds up others, is not waited for by its job, or hides that it failed.
     #[test]
     fn units_apart_hold_up_no_worker() {
-        let pool = Pool::new(1).unwrap();
+        let pool = Pool::new(1);
         let (ender, receiver) = ends();
         let gate = Arc::new(Barrier::new(2));
         let inner = Arc::clone(&gate);
@@ -1064,7 +1103,7 @@ mod tests {
     /// Breaks if a unit apart outlives a cancel or the pool.
     #[test]
     fn units_apart_see_a_cancel_and_a_shutdown() {
-        let pool = Pool::new(1).unwrap();
+        let pool = Pool::new(1);
         let (ender, receiver) = ends();
         let until_stopped = || {
             Job::new(Lane::Interactive, LIMIT, |scope| {

@@ -71,7 +71,7 @@ fn nothing_is_written_unless_all_can_be() {
     let options = json!({"pattern": "old", "replacement": "new", "apply": true});
     let query = Query::parse("replace", &options.to_string()).unwrap();
     let root = Root::open(folder.path()).unwrap().with_lease(&["a.txt".to_owned()]);
-    let error = run(Pool::global().unwrap(), &root, query).unwrap_err();
+    let error = run(Pool::global(), &root, query).unwrap_err();
     assert_eq!(error.code(), "SEARCH_NOT_LEASED");
     assert_eq!((read(&folder, "a.txt"), read(&folder, "b.txt")), ("old\n".to_owned(), "old\n".to_owned()));
 }

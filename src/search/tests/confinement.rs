@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 fn call(root: &Root, name: &str, options: &Value) -> Result<Answer, SearchError> {
-    run(Pool::global().unwrap(), root, Query::parse(name, &options.to_string())?)
+    run(Pool::global(), root, Query::parse(name, &options.to_string())?)
 }
 
 /// The options of every tool that takes a path, with `path`.

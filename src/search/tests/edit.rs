@@ -37,7 +37,7 @@ fn on_pool(
     let job = Job::new(Lane::Interactive, Duration::from_secs(60), move |scope| {
         sender.send(run(scope)).unwrap();
     });
-    Pool::global().unwrap().submit(job, |_| {}).unwrap();
+    Pool::global().submit(job, |_| {}).unwrap();
     receiver.recv().unwrap()
 }
 

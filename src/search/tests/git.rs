@@ -27,7 +27,7 @@ fn repository(files: &[(&str, &str)]) -> TempDir {
 
 fn text(folder: &Path, tool: &str, options: Value) -> Result<String, SearchError> {
     let query = Query::parse(tool, &options.to_string())?;
-    run(Pool::global().unwrap(), &Root::open(folder)?, query).map(|answer| answer.to_text())
+    run(Pool::global(), &Root::open(folder)?, query).map(|answer| answer.to_text())
 }
 
 /// Breaks if what was changed, staged, renamed, deleted or is new is not told, or not by its path in the project.
