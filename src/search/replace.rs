@@ -143,7 +143,7 @@ pub(crate) trait Rewrite: Send + Sync + 'static {
     fn is_for(&self, relative: &str) -> bool;
     /// Returns whether a file with these bytes can hold a match. Cheap, and need not be right when it says yes.
     fn may_match(&self, bytes: &[u8]) -> bool;
-    /// Returns whether it parses what it rewrites; see [`Visit::is_heavy`].
+    /// Returns whether it has to parse most files; see [`Visit::is_heavy`].
     fn is_heavy(&self) -> bool {
         false
     }
@@ -199,6 +199,7 @@ impl<R: Rewrite> Editing<R> {
 
     fn plan(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) -> Result<(), SearchError> {
         let Some(content) = Content::open(file, EDIT_FILE_BYTES_MAX, counts) else { return Ok(()) };
+        let is_large = matches!(content, Content::Large(..));
         let bytes = content.whole();
         let is_utf16 =
             bytes.as_ref().is_ok_and(|bytes| matches!(**bytes, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]));
@@ -216,6 +217,9 @@ impl<R: Rewrite> Editing<R> {
             }
             Err(error) => return Err(error),
         };
+        if is_large {
+            file.leave_rest();
+        }
         let line_end = original.line_end();
         let rewritten = match self.rewrite.rewrite(&original.text, line_end, &|| scope.is_stopped()) {
             Ok(rewritten) => rewritten,

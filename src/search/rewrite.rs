@@ -115,7 +115,7 @@ impl Rewrite for Rewriting {
     }
 
     fn is_heavy(&self) -> bool {
-        true
+        self.shape.is_everywhere()
     }
 
     fn rewrite(

@@ -123,6 +123,11 @@ impl Shape {
         &self.need
     }
 
+    /// Returns whether most files have to be parsed, since nothing in their bytes tells that there is no match.
+    pub(crate) fn is_everywhere(&self) -> bool {
+        self.need == Need::Nothing
+    }
+
     /// Returns whether a file of this path is searched, judged by its name.
     pub(crate) fn is_for(&self, relative: &str) -> bool {
         is_of(self.language, relative.as_ref()) && self.files.admits(relative)
@@ -490,13 +495,15 @@ fn required_of_rule(rule: &Rule, language: SupportLang) -> Required {
 }
 
 /// Reads the text of a file for parsing. `None`, and counted, when it cannot be had, or when `may_match` says no to its
-/// bytes.
+/// bytes. Before a large one is given, the walk is left to others.
 pub(crate) fn read_source(
     file: &FoundFile<'_>,
     counts: &Counts,
     may_match: impl Fn(&[u8]) -> bool,
 ) -> Option<String> {
-    let Ok(bytes) = Content::open(file, SYNTAX_FILE_BYTES_MAX, counts)?.whole() else {
+    let content = Content::open(file, SYNTAX_FILE_BYTES_MAX, counts)?;
+    let is_large = matches!(content, Content::Large(..));
+    let Ok(bytes) = content.whole() else {
         Counts::add(&counts.unreadable);
         return None;
     };
@@ -512,6 +519,9 @@ pub(crate) fn read_source(
     if is_utf16 && !may_match(source.as_bytes()) {
         Counts::add(&counts.searched);
         return None;
+    }
+    if is_large {
+        file.leave_rest();
     }
     Some(source.into_owned())
 }

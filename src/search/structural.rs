@@ -267,7 +267,7 @@ impl Visit for Structural {
     }
 
     fn is_heavy(&self) -> bool {
-        true
+        self.shape.is_everywhere()
     }
 
     fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {

@@ -405,7 +405,7 @@ impl Visit for Symbols {
     }
 
     fn is_heavy(&self) -> bool {
-        true
+        self.name.is_none()
     }
 
     fn visit(&self, file: &FoundFile<'_>, counts: &Counts, scope: &Scope<'_>) {

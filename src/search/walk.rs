@@ -3,8 +3,8 @@
 //! A unit takes folders and files one after the other, in order of path, for [`GRAIN`]. If there is more by then it
 //! leaves the rest to two new units, one for the sooner and one for the later half. So a small tree is searched by one
 //! worker, without waking another; a large one is soon shared; and what comes first in the answer is found first, so
-//! that a full answer ends the search early. Of files that are to be parsed the largest of a folder come first, and what
-//! else there is to do is left to others before one is begun.
+//! that a full answer ends the search early. What else there is to do is left to others before a large file is parsed, and
+//! where all files are parsed the largest of a folder come first.
 
 use crate::error::SearchError;
 #[cfg(target_os = "linux")]
@@ -19,6 +19,7 @@ use ignore::types::{Types, TypesBuilder};
 use orchestrator_worker::{BUFFER_BYTES_MAX, Scope};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -64,8 +65,9 @@ pub(crate) trait Visit: Send + Sync + 'static {
     fn is_slow(&self) -> bool {
         true
     }
-    /// Returns whether a visit takes the longer, the larger a file is, far beyond reading it. The largest files of a folder
-    /// are visited first then, so that no one is left alone with them at the end.
+    /// Returns whether most visits take the longer, the larger a file is, far beyond reading it. The largest files of a
+    /// folder are visited first then, so that no one is left alone with them at the end. If few do, a look at the size of
+    /// each takes longer than it gains.
     fn is_heavy(&self) -> bool {
         false
     }
@@ -93,6 +95,7 @@ pub(crate) struct FoundFile<'a> {
     /// The path as shown: relative to the project, with `/`.
     pub(crate) relative: &'a str,
     place: Place<'a>,
+    leave_rest: &'a dyn Fn(),
 }
 
 /// Where a file was found.
@@ -110,6 +113,11 @@ impl FoundFile<'_> {
             Place::At(path) => path.to_owned(),
             Place::In(above, name) => above.path.join(name),
         }
+    }
+
+    /// Leaves what else the unit was to do to others. For before something that takes long, as a unit is never interrupted.
+    pub(crate) fn leave_rest(&self) {
+        (self.leave_rest)();
     }
 
     /// Opens it. Returns its size too.
@@ -322,7 +330,8 @@ impl<V: Search> Work for Walk<V> {
         } else {
             let relative = folder.show(path);
             if !self.filter.leaves_out(path, false) && self.visitor.wants_file(&relative) {
-                let file = FoundFile { folder, relative: &relative, place: Place::At(path) };
+                let file =
+                    FoundFile { folder, relative: &relative, place: Place::At(path), leave_rest: &|| {} };
                 self.visitor.visit(&file, &self.counts, scope);
             }
             if scope.has_left() {
@@ -403,7 +412,7 @@ impl<V: Search> Walk<V> {
                 }
                 Some(_) | None => {
                     let (above, name) = (Arc::clone(&listed), file.name.clone());
-                    steps.push(Step::File { above, name, is_large: false });
+                    steps.push(Step::File { above, name });
                 }
             }
         }
@@ -437,7 +446,7 @@ impl<V: Search> Walk<V> {
 
     /// Takes steps from the end, until there are none or the unit's time is over: a unit is never interrupted, and many
     /// files to be parsed may take seconds.
-    fn work(self: &Arc<Self>, mut steps: Vec<Step>, scope: &Scope<'_>) {
+    fn work(self: &Arc<Self>, steps: Vec<Step>, scope: &Scope<'_>) {
         let started = Instant::now();
         let is_over = |elapsed: Duration, steps_count: usize| {
             if scope.is_borrowed() {
@@ -446,29 +455,36 @@ impl<V: Search> Walk<V> {
             let is_much = elapsed >= LONE_GRAIN || !self.visitor.is_slow() && steps_count >= LONE_FOLDERS_MAX;
             elapsed >= GRAIN || is_much && self.pending.load(Relaxed) == 1
         };
-        while let Some(step) = steps.pop() {
+        let steps = RefCell::new(steps);
+        let leave_rest = || {
+            if !scope.is_borrowed() {
+                self.share(steps.take(), scope);
+            }
+        };
+        loop {
+            let Some(step) = steps.borrow_mut().pop() else { return };
             if scope.is_stopped() {
                 return;
             }
             match step {
-                Step::Folder { place, rules, depth } => self.folder(place, &rules, depth, &mut steps, scope),
-                Step::File { above, name, is_large } => {
-                    if is_large && !scope.is_borrowed() {
-                        self.share(std::mem::take(&mut steps), scope);
-                    }
+                Step::Folder { place, rules, depth } => {
+                    self.folder(place, &rules, depth, &mut steps.borrow_mut(), scope);
+                }
+                Step::File { above, name } => {
                     let mut shown = Shown::of(&above);
                     let relative = shown.file(&name);
                     // Since the file was found, others may have filled the answer with what comes before it.
                     if self.visitor.wants_file(relative) {
-                        self.visit(&above, &name, relative, scope);
+                        self.visit(&above, &name, relative, &leave_rest, scope);
                         if scope.has_left() {
-                            steps.push(Step::File { above, name, is_large });
+                            steps.borrow_mut().push(Step::File { above, name });
                         }
                     }
                 }
             }
-            if !steps.is_empty() && (scope.has_left() || is_over(started.elapsed(), steps.len())) {
-                return self.share(steps, scope);
+            let steps_count = steps.borrow().len();
+            if steps_count > 0 && (scope.has_left() || is_over(started.elapsed(), steps_count)) {
+                return self.share(steps.take(), scope);
             }
         }
     }
@@ -485,8 +501,9 @@ impl<V: Search> Walk<V> {
         }
     }
 
-    fn visit(&self, above: &Listed, name: &OsStr, relative: &str, scope: &Scope<'_>) {
-        let file = FoundFile { folder: &self.base.folder, relative, place: Place::In(above, name) };
+    fn visit(&self, above: &Listed, name: &OsStr, relative: &str, leave_rest: &dyn Fn(), scope: &Scope<'_>) {
+        let place = Place::In(above, name);
+        let file = FoundFile { folder: &self.base.folder, relative, place, leave_rest };
         self.visitor.visit(&file, &self.counts, scope);
     }
 
@@ -584,11 +601,14 @@ impl<V: Search> Walk<V> {
                 Kind::File if self.visitor.is_slow() => {
                     let size_bytes =
                         if self.visitor.is_heavy() { self.size_bytes(&listed, &name) } else { 0 };
-                    let is_large = size_bytes > BUFFER_BYTES_MAX as u64;
-                    let step = Step::File { above: Arc::clone(&listed), name, is_large };
-                    if is_large { large.push((size_bytes, step)) } else { steps.push(step) }
+                    let step = Step::File { above: Arc::clone(&listed), name };
+                    if size_bytes > BUFFER_BYTES_MAX as u64 {
+                        large.push((size_bytes, step));
+                    } else {
+                        steps.push(step);
+                    }
                 }
-                Kind::File => self.visit(&listed, &name, relative, scope),
+                Kind::File => self.visit(&listed, &name, relative, &|| {}, scope),
             }
         }
         // Taken from the end, the largest first.
@@ -628,8 +648,8 @@ enum Step {
     /// A folder to be read: the folder it is in and its name, none for the walk's base; with the rules that hold in it
     /// from above.
     Folder { place: Option<(Arc<Listed>, OsString)>, rules: Arc<Rules>, depth: usize },
-    /// A file to be visited; a large one is visited first, and all else left to others meanwhile.
-    File { above: Arc<Listed>, name: OsString, is_large: bool },
+    /// A file to be visited.
+    File { above: Arc<Listed>, name: OsString },
 }
 
 impl Step {
@@ -696,10 +716,14 @@ mod tests {
     use parking_lot::Mutex;
     use std::fs::{create_dir, write};
     use std::sync::mpsc::channel;
+    use std::thread;
 
     /// Notes which files it is shown.
+    #[derive(Default)]
     struct Recorder {
         is_heavy: bool,
+        /// The visit that leaves the rest to others, and ends when so many files were seen.
+        long: Option<(&'static str, usize)>,
         seen: Mutex<Vec<String>>,
     }
 
@@ -718,6 +742,16 @@ mod tests {
 
         fn visit(&self, file: &FoundFile<'_>, _counts: &Counts, _scope: &Scope<'_>) {
             self.seen.lock().push(file.relative.to_owned());
+            if let Some((name, seen_count)) = self.long
+                && file.relative == name
+            {
+                file.leave_rest();
+                let hang = Instant::now() + Duration::from_secs(60);
+                while self.seen.lock().len() < seen_count {
+                    assert!(Instant::now() < hang, "nobody has taken the rest");
+                    thread::yield_now();
+                }
+            }
         }
     }
 
@@ -727,6 +761,33 @@ mod tests {
         fn answer(&self, _counts: &Counts, _timed_out: bool) -> Result<Vec<String>, SearchError> {
             Ok(self.seen.lock().clone())
         }
+    }
+
+    /// Walks a folder with `workers_count` workers.
+    fn walk(folder: &Path, workers_count: usize, recorder: Recorder) -> Vec<String> {
+        let (root, pool) = (Root::open(folder).unwrap(), Pool::new(workers_count));
+        let filter = Filter::compile(root.path(), &[], &[], false, false).unwrap();
+        let walk = Arc::new(Walk::new(root.find(".").unwrap(), filter, recorder));
+        let (sender, receiver) = channel();
+        let begun = Arc::clone(&walk);
+        let job = Job::new(Lane::Interactive, Duration::from_secs(60), move |scope| begun.begin(scope));
+        let _ticket = pool.submit(job, move |outcome| sender.send(outcome).unwrap()).unwrap();
+        receiver.recv().unwrap().unwrap();
+        walk.answer(false).unwrap()
+    }
+
+    /// Breaks if files wait behind one that takes long, although a worker is idle.
+    #[test]
+    fn what_a_long_visit_leaves_is_done_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        create_dir(folder.path().join("b")).unwrap();
+        for name in ["a", "b/c", "b/d", "e"] {
+            write(folder.path().join(name), "x").unwrap();
+        }
+        let recorder = Recorder { long: Some(("a", 4)), ..Recorder::default() };
+        let mut seen = walk(folder.path(), 2, recorder);
+        seen.sort();
+        assert_eq!(seen, ["a", "b/c", "b/d", "e"]);
     }
 
     /// Breaks if a large file waits until all small ones were parsed, or if files are seen twice or not at all.
@@ -745,20 +806,12 @@ mod tests {
         ] {
             write(folder.path().join(name), vec![b'x'; size_bytes]).unwrap();
         }
-        let (root, pool) = (Root::open(folder.path()).unwrap(), Pool::new(1));
         for (is_heavy, expected) in [
             (false, ["a", "b", "c/d", "c/e", "f", "g", "h"]),
             (true, ["g", "b", "a", "c/e", "c/d", "f", "h"]),
         ] {
-            let filter = Filter::compile(root.path(), &[], &[], false, false).unwrap();
-            let recorder = Recorder { is_heavy, seen: Mutex::default() };
-            let walk = Arc::new(Walk::new(root.find(".").unwrap(), filter, recorder));
-            let (sender, receiver) = channel();
-            let begun = Arc::clone(&walk);
-            let job = Job::new(Lane::Interactive, Duration::from_secs(60), move |scope| begun.begin(scope));
-            let _ticket = pool.submit(job, move |outcome| sender.send(outcome).unwrap()).unwrap();
-            receiver.recv().unwrap().unwrap();
-            assert_eq!(walk.answer(false).unwrap(), expected);
+            let recorder = Recorder { is_heavy, ..Recorder::default() };
+            assert_eq!(walk(folder.path(), 1, recorder), expected);
         }
     }
 }
