@@ -216,6 +216,10 @@ impl Tool for Glob {
 impl Glob {
     /// Returns `relative` as the pattern sees it. A file named as the base has only its name.
     fn below_base<'a>(&self, relative: &'a str) -> &'a str {
+        // To compare with an empty text that lies nowhere can take as long as all else that is done for a path.
+        if self.base.is_empty() {
+            return relative;
+        }
         relative.strip_prefix(&self.base).unwrap_or_else(|| file_name(relative))
     }
 
