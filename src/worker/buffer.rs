@@ -3,9 +3,8 @@
 //! A fresh buffer has to be asked for and cleared each time; a file is often smaller than what that costs. What is larger
 //! than the largest class is not read in one go.
 
-use parking_lot::Mutex;
+use crossbeam_utils::atomic::AtomicCell;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The largest buffer.
 pub const BUFFER_BYTES_MAX: usize = CLASSES[CLASSES.len() - 1];
@@ -16,54 +15,27 @@ const CLASSES: [usize; 4] = [1 << 10, 4 << 10, 16 << 10, 64 << 10];
 /// How many idle buffers of a class are kept; with all of them 1.3 MiB.
 const IDLE_MAX: usize = 16;
 
-/// How often buffers were asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BufferCounters {
-    /// Buffers that had been used before.
-    pub reused: u64,
-    /// Buffers that had to be made.
-    pub fresh: u64,
-}
+/// What a buffer holds. Behind a thin pointer, so that it changes hands in one step, without a lock.
+struct Bytes(Box<[u8]>);
 
 /// Idle buffers by size.
+#[derive(Default)]
 pub struct Buffers {
-    idle: [Mutex<Vec<Box<[u8]>>>; CLASSES.len()],
-    reused: AtomicU64,
-    fresh: AtomicU64,
+    idle: [[AtomicCell<Option<Box<Bytes>>>; IDLE_MAX]; CLASSES.len()],
 }
 
 impl Buffers {
     /// Creates an empty pool of buffers.
     pub const fn new() -> Buffers {
-        Buffers {
-            idle: [const { Mutex::new(Vec::new()) }; CLASSES.len()],
-            reused: AtomicU64::new(0),
-            fresh: AtomicU64::new(0),
-        }
+        Buffers { idle: [const { [const { AtomicCell::new(None) }; IDLE_MAX] }; CLASSES.len()] }
     }
 
     /// Hands out a buffer of `size_bytes`, with any content; `None` above [`BUFFER_BYTES_MAX`].
     pub fn take(&self, size_bytes: usize) -> Option<Buffer<'_>> {
         let class = CLASSES.iter().position(|class| *class >= size_bytes)?;
-        let idle = self.idle[class].lock().pop();
-        let counter = if idle.is_some() { &self.reused } else { &self.fresh };
-        counter.fetch_add(1, Ordering::Relaxed);
-        let bytes = idle.unwrap_or_else(|| vec![0; CLASSES[class]].into_boxed_slice());
-        Some(Buffer { buffers: self, class, size_bytes, bytes })
-    }
-
-    /// Returns how often buffers were asked for so far.
-    pub fn counters(&self) -> BufferCounters {
-        BufferCounters {
-            reused: self.reused.load(Ordering::Relaxed),
-            fresh: self.fresh.load(Ordering::Relaxed),
-        }
-    }
-}
-
-impl Default for Buffers {
-    fn default() -> Buffers {
-        Buffers::new()
+        let idle = self.idle[class].iter().find_map(AtomicCell::take);
+        let bytes = idle.unwrap_or_else(|| Box::new(Bytes(vec![0; CLASSES[class]].into())));
+        Some(Buffer { buffers: self, class, size_bytes, bytes: Some(bytes) })
     }
 }
 
@@ -72,7 +44,8 @@ pub struct Buffer<'a> {
     buffers: &'a Buffers,
     class: usize,
     size_bytes: usize,
-    bytes: Box<[u8]>,
+    /// Until it is dropped.
+    bytes: Option<Box<Bytes>>,
 }
 
 impl Buffer<'_> {
@@ -86,21 +59,25 @@ impl Deref for Buffer<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes[..self.size_bytes]
+        self.bytes.as_ref().map_or(&[], |bytes| &bytes.0[..self.size_bytes])
     }
 }
 
 impl DerefMut for Buffer<'_> {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.size_bytes]
+        self.bytes.as_mut().map_or(&mut [], |bytes| &mut bytes.0[..self.size_bytes])
     }
 }
 
 impl Drop for Buffer<'_> {
     fn drop(&mut self) {
-        let mut idle = self.buffers.idle[self.class].lock();
-        if idle.len() < IDLE_MAX {
-            idle.push(std::mem::take(&mut self.bytes));
+        let mut bytes = self.bytes.take();
+        for place in &self.buffers.idle[self.class] {
+            // What was there moves on to the next place; what comes to the end is freed.
+            bytes = place.swap(bytes);
+            if bytes.is_none() {
+                return;
+            }
         }
     }
 }
@@ -108,6 +85,7 @@ impl Drop for Buffer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread;
 
     /// Breaks if buffers are not used again, or one is lent twice at a time.
     #[test]
@@ -121,9 +99,14 @@ mod tests {
         first.truncate(70);
         first.truncate(7_000);
         assert_eq!(first.len(), 70);
+        let mut lent = [first.as_ptr(), second.as_ptr()];
         drop((first, second));
-        assert_eq!(buffers.take(1).unwrap().len(), 1);
-        assert_eq!(buffers.counters(), BufferCounters { reused: 1, fresh: 2 });
+        let again = [buffers.take(1).unwrap(), buffers.take(2).unwrap()];
+        assert_eq!(again.each_ref().map(|buffer| buffer.len()), [1, 2]);
+        let mut lent_again = again.each_ref().map(|buffer| buffer.as_ptr());
+        lent.sort();
+        lent_again.sort();
+        assert_eq!(lent_again, lent);
     }
 
     /// Breaks if sizes and classes are mixed up, or memory is kept without bound.
@@ -136,6 +119,24 @@ mod tests {
         }
         assert!(buffers.take(BUFFER_BYTES_MAX + 1).is_none());
         drop((0..100).map(|_| buffers.take(1).unwrap()).collect::<Vec<_>>());
-        assert_eq!(buffers.idle[0].lock().len(), IDLE_MAX);
+        assert!(buffers.idle[0].iter().all(|place| place.take().is_some()));
+    }
+
+    /// Breaks if two threads are lent one buffer at a time.
+    #[test]
+    fn threads_have_buffers_of_their_own() {
+        let buffers = Buffers::new();
+        thread::scope(|scope| {
+            for mark in 0..4 {
+                let buffers = &buffers;
+                scope.spawn(move || {
+                    for _ in 0..10_000 {
+                        let mut buffer = buffers.take(8).unwrap();
+                        buffer.fill(mark);
+                        assert_eq!(*buffer, [mark; 8]);
+                    }
+                });
+            }
+        });
     }
 }

@@ -39,7 +39,7 @@ mod pool;
 mod sleep;
 mod sync;
 
-pub use buffer::{BUFFER_BYTES_MAX, Buffer, BufferCounters, Buffers};
+pub use buffer::{BUFFER_BYTES_MAX, Buffer, Buffers};
 pub use job::{Job, JobError, Lane, Ticket, UNITS_MAX};
 pub use pool::{
     AGEING_TURNS, APART_MAX, Apart, Counters, FRESH_BUDGET, INTERACTIVE_BUDGET, JOBS_MAX, Pool, QUANTUM,
