@@ -20,6 +20,11 @@ const goesWrong = (steps, fresh = does("a")) => ({
   work: { a: steps },
   rules: [{ name: "fresh", when: { agent: "worker", firstUser: ": task a\n[^]*An earlier attempt broke off" }, steps: fresh }],
 })
+/** A worker that is stopped after some steps, and what it is answered when it goes on. Until it is stopped it may ask once more. */
+const isStopped = (steps) => {
+  const { work, rules } = goesWrong([...steps, { text: "And so", fault: "hang" }])
+  return { work, rules: [...rules, { name: "work a again", when: { agent: "worker", user: ": task a\nYour turn broke off" }, steps: does("a") }] }
+}
 
 /** Runs a mission of the one task `a` to its end. */
 async function mission(t, roles, options = {}) {
@@ -163,12 +168,12 @@ suite("recovery", { concurrency: 5 }, () => {
   })
 
   test("tool: the same error three times in a row breaks the turn off, with the error", async (t) => {
-    const told = await mission(t, goesWrong([read("nowhere.txt"), read("nowhere.txt"), read("nowhere.txt"), ...does("a")]))
+    const told = await mission(t, isStopped([read("nowhere.txt"), read("nowhere.txt"), read("nowhere.txt")]))
     wentOn(told, /Your turn broke off: read `[^`]*nowhere\.txt` failed: [^]*3 times in a row[^]*Do not make that call again/)
   })
 
   test("tool: calls that cannot be read, or of a tool that is not there", async (t) => {
-    const told = await mission(t, goesWrong([{ ...write("a.txt", "x"), fault: "malformedArgs" }, { tool: "fly", args: {} }, { tool: "swim", args: {} }, ...does("a")]))
+    const told = await mission(t, isStopped([{ ...write("a.txt", "x"), fault: "malformedArgs" }, { tool: "fly", args: {} }, { tool: "swim", args: {} }]))
     wentOn(told, /Your turn broke off: a call could not be carried out: [^]*Do not make that call again/)
   })
 
