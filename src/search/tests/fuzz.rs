@@ -226,7 +226,7 @@ fn fuzz_regex() {
             }
             // What is empty, or asks for the end of a line, itself or by an escape, is refused.
             (Err(error), _) if error.code() == "SEARCH_BAD_PATTERN" => {
-                let ends = ["\n", "\r", r"\n", r"\r", r"\x", r"\u", r"\U"];
+                let ends = ["\n", "\r", r"\n", r"\r"];
                 let is_spanning = pattern.is_empty() || ends.iter().any(|end| pattern.contains(end));
                 prop_assert!(is_spanning || RegexBuilder::new(&source).build().is_err(), "{error}");
             }
