@@ -15,7 +15,7 @@
 use crate::above::is_local;
 use crate::error::SearchError;
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, FileType, OpenOptions};
+use cap_std::fs::{Dir, FileType, Metadata, OpenOptions};
 #[cfg(target_os = "linux")]
 use rustix::fs::{Mode, OFlags, openat};
 use std::ffi::OsStr;
@@ -341,17 +341,21 @@ impl Folder {
 
     /// Returns what kind of thing is at `path`, without following it.
     pub(crate) fn file_type(&self, path: &Path) -> io::Result<FileType> {
-        Ok(self.handle().symlink_metadata(self.below(path)?)?.file_type())
+        Ok(self.metadata(path)?.file_type())
     }
 
     /// Returns how large the file at `path` is.
     pub(crate) fn size_bytes(&self, path: &Path) -> io::Result<u64> {
-        Ok(self.handle().symlink_metadata(self.below(path)?)?.len())
+        Ok(self.metadata(path)?.len())
     }
 
     /// Returns when the file at `path` was last changed.
     pub(crate) fn modified(&self, path: &Path) -> io::Result<SystemTime> {
-        Ok(self.handle().symlink_metadata(self.below(path)?)?.modified()?.into_std())
+        Ok(self.metadata(path)?.modified()?.into_std())
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        self.handle().symlink_metadata(self.below(path)?)
     }
 
     /// Returns `path` as it is shown: relative to the project, absolute elsewhere, with `/`, odd bytes replaced.

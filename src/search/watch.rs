@@ -101,13 +101,20 @@ fn add(
         // The folder first, so that what comes to be in it afterwards is told of.
         let id = match folders.get(&above) {
             Some(id) => *id,
-            None => add_folder(inotify, &above, folders)?,
+            None => {
+                let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::ONLYDIR;
+                let id = watch(inotify, &above, flags)?;
+                folders.insert(above.clone(), id);
+                id
+            }
         };
         names.entry(id).or_default().insert(name.to_owned());
         above.push(name);
         match above.symlink_metadata() {
             Ok(found) if found.is_dir() => {}
-            Ok(found) if found.is_file() => return add_file(inotify, &above),
+            Ok(found) if found.is_file() => {
+                return watch(inotify, &above, WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE).map(|_id| ());
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(()),
             Ok(_) | Err(_) => return None,
         }
@@ -115,35 +122,14 @@ fn add(
     Some(())
 }
 
-fn add_folder(inotify: &OwnedFd, folder: &Path, folders: &mut HashMap<PathBuf, i32>) -> Option<i32> {
-    if !is_on_local(folder) {
+/// Watches one file or folder, itself and for `changes`. A file may be of another file system than its folder.
+fn watch(inotify: &OwnedFd, path: &Path, changes: WatchFlags) -> Option<i32> {
+    if !is_on_local(path) {
         return None;
     }
-    let flags = WatchFlags::CREATE
-        | WatchFlags::DELETE
-        | WatchFlags::MOVE
-        | WatchFlags::ATTRIB
-        | WatchFlags::DELETE_SELF
-        | WatchFlags::MOVE_SELF
-        | WatchFlags::ONLYDIR
-        | WatchFlags::DONT_FOLLOW;
-    let id = inotify::add_watch(inotify, folder, flags).ok()?;
-    folders.insert(folder.to_owned(), id);
-    Some(id)
-}
-
-fn add_file(inotify: &OwnedFd, file: &Path) -> Option<()> {
-    // It may be of another file system than its folder.
-    if !is_on_local(file) {
-        return None;
-    }
-    let flags = WatchFlags::MODIFY
-        | WatchFlags::CLOSE_WRITE
-        | WatchFlags::ATTRIB
-        | WatchFlags::DELETE_SELF
-        | WatchFlags::MOVE_SELF
-        | WatchFlags::DONT_FOLLOW;
-    inotify::add_watch(inotify, file, flags).ok().map(|_id| ())
+    let itself =
+        WatchFlags::ATTRIB | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::DONT_FOLLOW;
+    inotify::add_watch(inotify, path, changes | itself).ok()
 }
 
 #[cfg(test)]
